@@ -1,0 +1,5 @@
+"""``python -m onelook`` is the same as ``onelook``."""
+
+from onelook.cli import main
+
+main()

@@ -1,0 +1,77 @@
+"""``onelook doctor``: is everything here that onelook needs?"""
+
+import typer
+
+from onelook.cli.options import Json, emit, table
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "onnxruntime",
+    "onnx",
+    "onnxscript",
+    "safetensors",
+    "scikit-learn",
+    "supervision",
+    "pillow",
+    "numpy",
+)
+EXTRAS = ("elpv-dataset", "opencv-contrib-python-headless", "dlib-bin", "lancedb", "tensorboard")
+
+
+def doctor(json: Json = False) -> None:
+    """Show versions, cores, free disk and whether the default weights are here; exit code 1 if something is missing.
+
+    Example: onelook doctor
+    """
+    import os
+    import platform
+    import shutil
+    from importlib.metadata import PackageNotFoundError, version
+
+    from onelook import __version__
+    from onelook.cache import default_root
+    from onelook.errors import WeightsMissing
+    from onelook.weights import packaged_lite0
+
+    def installed(package: str) -> str | None:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
+    import torch
+
+    root = default_root()
+    there = next(folder for folder in (root, *root.parents) if folder.exists())
+    try:
+        weights: str | None = f"{packaged_lite0().name} (Apache-2.0)"
+    except WeightsMissing:
+        weights = None
+    packages = {package: installed(package) for package in PACKAGES}
+    extras = {package: installed(package) for package in EXTRAS}
+    missing = [name for name, found in packages.items() if found is None] + ([] if weights else ["default weights"])
+    facts = {
+        "onelook": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "cuda": torch.cuda.is_available(),
+        "cache": str(root),
+        "free_disk_gb": round(shutil.disk_usage(there).free / 1e9, 1),
+        "default_weights": weights,
+        "packages": packages,
+        "extras": extras,
+        "missing": missing,
+    }
+    if json:
+        emit(facts)
+    else:
+        rows = [[name, str(value)] for name, value in facts.items() if not isinstance(value, dict | list)]
+        rows += [[name, found or "not installed"] for name, found in {**packages, **extras}.items()]
+        rows.append(["missing", ", ".join(missing) or "nothing"])
+        table(["what", "found"], rows)
+    if missing:
+        raise typer.Exit(1)

@@ -1,0 +1,74 @@
+"""``onelook info``: what a model file holds and what each part of it costs."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from onelook.cli.options import Json, Weights, emit, headline, say, table
+
+
+def info(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A .onelook file (default: the bare backbone).")] = None,
+    backbone: Annotated[str | None, typer.Option(metavar="NAME", help="Without FILE: which backbone.")] = None,
+    weights: Weights = None,
+    json: Json = False,
+) -> None:
+    """Show backbone, heads, classes, licences, and the price of every part.
+
+    Example: onelook info mine.onelook
+    """
+    from onelook.model import Model
+    from onelook.price import price
+    from onelook.weights import DEFAULT_BACKBONE
+
+    model = Model.load(file, weights=weights) if file else Model.new(backbone or DEFAULT_BACKBONE, weights=weights)
+    if not model.heads and not model.backbone.class_names:
+        say(model.backbone.summary())
+        return
+    bill = price(model)
+    result = _facts(model, file) | bill.to_json()
+    if json:
+        emit(result)
+        return
+    say(model.backbone.summary())
+    for name, head in result["heads"].items():
+        classes = ", ".join(head["classes"][:12]) + (" ..." if len(head["classes"]) > 12 else "")
+        say(f"{name}: {head['task']} ({classes}); reads {head['reads']}; {headline(head['metrics']) if head['metrics'] else 'ready'}")
+    rows = [[p.part, f"{p.parameters:,}", f"{p.macs / 1e6:,.1f} M", f"{p.bytes / 1e6:,.2f} MB", f"{p.ms:.2f}"] for p in bill.parts]
+    table(["part", "parameters", "MACs", "size", "ms a picture"], rows)
+    heads = len(bill.parts) - bill.looks
+    say(
+        f"{heads} heads, {bill.looks} look{'s' if bill.looks > 1 else ''} a picture: {bill.ms_together:.1f} ms together; "
+        f"as separate models {bill.ms_apart:.1f} ms ({bill.ms_apart / bill.ms_together:.1f} times as long)"
+    )
+
+
+def _facts(model: Any, file: Path | None) -> dict[str, Any]:
+    backbone = model.backbone
+    heads = {}
+    for name in list(model.heads) or ["imagenet"]:
+        head, record, geometry = model.head(name), model.records.get(name), model.geometry_of(name)
+        heads[name] = {
+            "task": head.task,
+            "classes": list(head.classes),
+            "cut": "all stages frozen and shared",
+            "reads": {"pooled": list(head.needs.pooled), "maps": list(head.needs.maps), "embedding": head.needs.embedding},
+            "geometry": {"mode": geometry.mode, "size": geometry.size},
+            "form": getattr(head, "form", None),
+            "metrics": record.metrics if record else {},
+            "training": record.training if record else {},
+        }
+    return {
+        "file": str(file) if file else None,
+        "bytes": file.stat().st_size if file else 0,
+        "backbone": {
+            "name": backbone.name,
+            "fingerprint": backbone.fingerprint,
+            "strides": list(backbone.strides),
+            "channels": backbone.channels,
+            "weights": backbone.source.name,
+        },
+        "heads": heads,
+        "licences": {"onelook": "Apache-2.0", backbone.source.name: backbone.source.licence},
+    }

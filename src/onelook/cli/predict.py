@@ -1,0 +1,62 @@
+"""``onelook predict``: answers for pictures, folders and globs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onelook.cli.options import Device, DeviceOption, Json, Weights, emit, names, say
+
+
+def predict(
+    pictures: Annotated[list[str], typer.Argument(metavar="PATH...", help="Pictures, folders, globs.")],
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="FILE", help="A .onelook file (default: the ready ImageNet head).")
+    ] = None,
+    heads: Annotated[str | None, typer.Option(metavar="A,B", help="Which heads to ask (default: all).")] = None,
+    draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Write pictures with their answers here.")] = None,
+    weights: Weights = None,
+    device: DeviceOption = Device.auto,
+    json: Json = False,
+) -> None:
+    """Answer for every picture, one line each; a picture that cannot be read gives an error line and exit code 3.
+
+    Example: onelook predict photos/ --model mine.onelook --json
+    """
+    from onelook.errors import DataError
+    from onelook.model import Model
+
+    loaded = Model.load(model, weights=weights, device=device.value) if model else Model.new(weights=weights, device=device.value)
+    failed = count = 0
+    for answers in loaded.predict(pictures, heads=names(heads) or None):
+        count += 1
+        if answers.error is not None:
+            failed += 1
+            sys.stderr.write(f"onelook: {answers.error}\n")
+        if json:
+            emit(answers.to_json())
+        elif answers.error is None:
+            say(f"{answers.path}: " + "; ".join(f"{name} {answer}" for name, answer in answers.answers.items()))
+        if draw is not None and answers.error is None:
+            from onelook.draw import draw_answers
+
+            draw.mkdir(parents=True, exist_ok=True)
+            draw_answers(answers).save(_unused(draw / f"{answers.path.stem}.png"))
+    if count == 0:
+        raise DataError(f"{' '.join(pictures)}: no pictures found")
+    if failed:
+        raise typer.Exit(3)
+
+
+def _unused(path: Path) -> Path:
+    """``path``, or the same with a number if this run has written one of that name already."""
+    number = 1
+    while str(path) in _written:
+        number += 1
+        path = path.with_name(f"{path.stem.rsplit('~', 1)[0]}~{number}.png")
+    _written.add(str(path))
+    return path
+
+
+_written: set[str] = set()

@@ -1,0 +1,1 @@
+"""From files to samples: pictures, readers, checks, splits, views."""

@@ -1,0 +1,173 @@
+"""What is wrong with a set of labelled pictures, before anything is trained: every finding names a file and a reason.
+
+onelook data check photos/
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from onelook.data.pictures import ahead, open_picture, read_bytes
+from onelook.data.read import class_folders, is_picture, read, sides
+from onelook.data.samples import Dataset, Sample
+from onelook.errors import DataError, PictureError
+
+TINY_CLASS = 10
+TINY_PICTURE = 16
+BENIGN = frozenset({"exif-orientation"})  # said, but no reason to fail
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: what kind, which file (and the others it concerns), why."""
+
+    kind: str
+    file: str
+    reason: str
+    others: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``check`` read and found."""
+
+    found: str
+    pictures: int
+    classes: dict[str, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found that should be mended."""
+        return all(finding.kind in BENIGN for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        findings = [finding.to_json() for finding in self.findings]
+        return {"found": self.found, "pictures": self.pictures, "classes": self.classes, "clean": self.clean, "findings": findings}
+
+
+def check(source: Path | str, *, task: str = "classify", columns: Sequence[str] = (), val: Path | None = None) -> Report:
+    """Look at every file of a data set (and of a validation set beside it) and list what is wrong.
+
+    Kinds: unreadable, not-a-picture, duplicate, two-labels, leak (in training and validation), empty-class, one-class,
+    tiny-class, missing-class (in one side only), tiny-picture, class-clash, exif-orientation.
+    """
+    source = Path(source)
+    data = read(source, task=task, columns=columns)
+    samples = list(data.samples)
+    if val is not None:
+        beside = read(val, task=task, columns=columns)
+        if beside.classes != data.classes:
+            data, samples, beside = _same_names(data, samples, beside)
+        samples = [_on_side(sample, "train") for sample in samples] + [_on_side(sample, "val") for sample in beside.samples]
+    findings = [*_of_folders(source), *_of_classes(data, samples), *_of_pictures(samples, data)]
+    order = {"unreadable": 0, "not-a-picture": 1, "leak": 2, "two-labels": 3, "duplicate": 4}
+    findings.sort(key=lambda finding: (order.get(finding.kind, 9), finding.kind, finding.file))
+    return Report(data.found, len(samples), data.counts(), tuple(findings))
+
+
+def _of_folders(root: Path) -> Iterator[Finding]:
+    """Empty class folders and files that are no pictures."""
+    if not root.is_dir():
+        return
+    for folder in sides(root).values():
+        for name, files in class_folders(folder).items():
+            for file in files:
+                if not is_picture(file):
+                    yield Finding("not-a-picture", str(file), f"its name does not end like a picture's; it is skipped (class {name})")
+            if not any(map(is_picture, files)):
+                yield Finding("empty-class", str(folder / name), f"class {name} has no pictures")
+
+
+def _of_classes(data: Dataset, samples: list[Sample]) -> Iterator[Finding]:
+    source = str(data.source)
+    if data.kind == "values":
+        return
+    counts = dict.fromkeys(data.classes, 0)
+    by_side: dict[str, set[str]] = {}
+    for sample in samples:
+        for name in _labels(sample, data):
+            counts[name] += 1
+            by_side.setdefault(sample.side or "all", set()).add(name)
+    if data.kind == "single" and sum(1 for count in counts.values() if count) < 2:
+        yield Finding("one-class", source, "there is only one class with pictures; classify needs two")
+    for name, count in counts.items():
+        if 0 < count < TINY_CLASS:
+            yield Finding("tiny-class", source, f"class {name} has {count} pictures; {TINY_CLASS} or more are wanted")
+    if {"train", "val"} <= by_side.keys():
+        for name in sorted(by_side["train"] ^ by_side["val"]):
+            side = "training" if name in by_side["train"] else "validation"
+            yield Finding("missing-class", source, f"class {name} is in {side} only")
+    spelled: dict[str, str] = {}
+    for name in data.classes:
+        other = spelled.setdefault(re.sub(r"[\s_-]+", "", name).casefold(), name)
+        if other != name:
+            yield Finding("class-clash", source, f"classes {other!r} and {name!r} differ in case or spacing only")
+
+
+def _of_pictures(samples: Iterable[Sample], data: Dataset) -> Iterator[Finding]:
+    """Every picture decoded once: what cannot be read, and which are byte-identical."""
+
+    def inspect(sample: Sample) -> tuple[Sample, str | None, list[Finding]]:
+        try:
+            content, digest = read_bytes(sample.path)
+            picture = open_picture(sample.path, content=content)
+        except PictureError as error:
+            reason = str(error).removeprefix(f"{sample.path}: ")
+            return sample, None, [Finding("unreadable", str(sample.path), reason)]
+        found = []
+        if min(picture.size) < TINY_PICTURE:
+            found.append(Finding("tiny-picture", str(sample.path), f"is {picture.width}x{picture.height} pixels"))
+        with Image.open(sample.path) as raw:
+            orientation = raw.getexif().get(0x0112, 1)
+        if orientation not in (0, 1):
+            found.append(Finding("exif-orientation", str(sample.path), f"is stored turned (EXIF {orientation}); onelook turns it upright"))
+        return sample, digest, found
+
+    copies: dict[str, list[Sample]] = {}
+    for sample, digest, found in ahead(inspect, samples):
+        yield from found
+        if digest is not None:
+            copies.setdefault(digest, []).append(sample)
+    for same in copies.values():
+        if len(same) > 1:
+            yield _copies(same, data)
+
+
+def _copies(same: list[Sample], data: Dataset) -> Finding:
+    first, *rest = same
+    others = tuple(str(sample.path) for sample in rest)
+    labels = [" + ".join(_labels(sample, data)) if data.kind != "values" else str(sample.target) for sample in same]
+    if len(set(labels)) > 1:
+        return Finding("two-labels", str(first.path), f"the same picture is labelled {' and '.join(dict.fromkeys(labels))}", others)
+    if {"train", "val"} <= {sample.side for sample in same}:
+        return Finding("leak", str(first.path), "the same picture is in training and validation", others)
+    return Finding("duplicate", str(first.path), "the same picture is there more than once", others)
+
+
+def _labels(sample: Sample, data: Dataset) -> list[str]:
+    if isinstance(sample.target, int):
+        return [data.classes[sample.target]]
+    return [name for name, value in zip(data.classes, sample.target, strict=True) if value]
+
+
+def _on_side(sample: Sample, side: str) -> Sample:
+    return Sample(sample.path, sample.target, sample.group, side)
+
+
+def _same_names(data: Dataset, samples: list[Sample], beside: Dataset) -> tuple[Dataset, list[Sample], Dataset]:
+    """Read both again under the union of their class names, so that ids mean the same."""
+    if data.kind != "single" or beside.kind != "single":
+        raise DataError(
+            f"{beside.source}: its columns ({', '.join(beside.classes)}) are not those of {data.source} ({', '.join(data.classes)})"
+        )
+    union = tuple(sorted({*data.classes, *beside.classes}))
+    data, beside = read(data.source, classes=union), read(beside.source, classes=union)
+    return data, list(data.samples), beside

@@ -1,0 +1,120 @@
+"""Opening pictures safely: any mode, EXIF orientation applied, bad files as errors that name them.
+
+python -c "from onelook.data.pictures import open_picture; print(open_picture('photo.jpg').size)"
+"""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from glob import glob
+from io import BytesIO
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from onelook.errors import PictureError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"})
+LARGEST_PIXELS = 178_956_970  # PIL's own bound against decompression bombs: twice 1 GiB / 4 / 3
+
+
+def open_picture(path: Path | str, *, content: bytes | None = None, at_least: int | None = None) -> Image.Image:
+    """One picture as 8-bit RGB, upright.
+
+    EXIF orientation is applied; transparency is laid on white; of an animation the first frame is taken; 16-bit and
+    float greys are scaled to 0..255 by their type's range (floats and 32-bit integers by their own minimum and maximum).
+    ``content``: the file's bytes, if read already. ``at_least``: JPEGs may be decoded at 1/2, 1/4 or 1/8 size as long
+    as the shorter side keeps this many pixels. Raises PictureError.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PIL warns of large pictures and odd metadata; what matters is raised below
+            with Image.open(BytesIO(content) if content is not None else path) as picture:
+                if at_least:
+                    shrink = max(1, min(picture.size) // at_least)
+                    picture.draft("RGB", (picture.width // shrink, picture.height // shrink))
+                picture.load()
+                return _to_rgb(ImageOps.exif_transpose(picture))
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"{path}: larger than {LARGEST_PIXELS / 1e6:.0f} million pixels; save it smaller first") from error
+    except FileNotFoundError as error:
+        raise PictureError(f"{path}: no such file") from error
+    except UnidentifiedImageError as error:
+        raise PictureError(f"{path}: not a picture that can be read") from error
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, TypeError, KeyError, IndexError, ZeroDivisionError) as error:
+        raise PictureError(f"{path}: cannot be decoded ({str(error).strip() or type(error).__name__})") from error
+    except Exception as error:  # decoders of rare formats raise struct.error, zlib.error and more
+        raise PictureError(f"{path}: cannot be decoded ({type(error).__name__}: {error})") from error
+
+
+def read_bytes(path: Path | str) -> tuple[bytes, str]:
+    """A file's bytes and their content hash (32 hex digits). Raises PictureError."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise PictureError(f"{path}: {error.strerror or error}") from error
+    return content, hashlib.sha256(content).hexdigest()[:32]
+
+
+def find_pictures(patterns: Iterable[str | Path]) -> Iterator[Path]:
+    """The pictures that paths, folders (searched to the bottom) and globs name, sorted within each, nothing twice.
+
+    A path that is named outright is yielded whatever its suffix, even if it does not exist, so that its reader reports it.
+    """
+    seen: set[Path] = set()
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and _is_visible(file, path))
+        elif path.exists() or not any(sign in str(pattern) for sign in "*?["):
+            found = [path]
+        else:
+            found = sorted(Path(file) for file in glob(str(pattern), recursive=True) if Path(file).is_file())  # noqa: PTH207
+        for file in found:
+            if file not in seen:
+                seen.add(file)
+                yield file
+
+
+def ahead(work: Callable[[Item], Result], items: Iterable[Item], *, workers: int = 2, depth: int = 64) -> Iterator[Result]:
+    """``map(work, items)`` in order, computed in threads at most ``depth`` items ahead, so memory stays bounded."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="onelook-decode")
+    waiting: list[Future[Result]] = []
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= depth:
+                yield waiting.pop(0).result()
+        while waiting:
+            yield waiting.pop(0).result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _is_visible(file: Path, root: Path) -> bool:
+    return not any(part.startswith(".") for part in file.relative_to(root).parts)
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode in ("I;16", "I;16B", "I;16L", "I;16N"):
+        return Image.fromarray((np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("I", "F"):
+        values = np.asarray(picture).astype(np.float64)
+        deep = picture.mode == "I" and values.min() >= 0 and 255 < values.max() <= 65535  # a 16-bit PNG, as older PIL opens it
+        if deep:
+            low, high = 0.0, 65535.0
+        else:
+            low, high = float(values.min()), float(values.max())
+        scaled = (values - low) / (high - low or 1.0) * 255
+        return Image.fromarray(np.nan_to_num(scaled).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return picture.convert("RGB")

@@ -1,0 +1,87 @@
+"""Splits: seeded, stratified, grouped where groups are given; and folds for cross-validation.
+
+onelook train photos/ --val 0.25 --seed 0 ...      # writes the split down beside the model
+"""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, StratifiedShuffleSplit
+
+from onelook.data.samples import Dataset
+from onelook.errors import DataError
+
+
+def split(data: Dataset, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Indices of training and validation samples; ``share`` of them go to validation.
+
+    Classes keep their shares (as far as their sizes allow; a class of one stays in training); no group is parted.
+    """
+    if not 0 < share < 1:
+        raise DataError(f"--val {share:g}: give a share between 0 and 1, such as 0.25, or a folder")
+    labels = strata(data)
+    if any(sample.group is not None for sample in data.samples):
+        folds = max(2, round(1 / share))
+        order = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        train, val = next(order.split(labels, labels, groups(data)))
+        return sorted(map(int, train)), sorted(map(int, val))
+    counts = np.bincount(labels)
+    single = [index for index, label in enumerate(labels) if counts[label] < 2]
+    rest = np.array([index for index, label in enumerate(labels) if counts[label] >= 2], dtype=int)
+    kinds = len(set(labels[rest]))
+    held = max(kinds, round(share * len(rest)))
+    if len(rest) - held < kinds:
+        raise DataError(f"{data.source}: {len(data)} pictures are too few to hold back {share:g} of them; give --val DIR or more pictures")
+    train, val = next(StratifiedShuffleSplit(1, test_size=held, random_state=seed).split(rest, labels[rest]))
+    return sorted([*map(int, rest[train]), *single]), sorted(map(int, rest[val]))
+
+
+def assign_folds(data: Dataset, count: int, seed: int) -> np.ndarray:
+    """For every sample the fold (0..count-1) in which it is held out; stratified, groups kept together."""
+    labels = strata(data)
+    count = max(2, min(count, len(data)))
+    folds = np.zeros(len(data), dtype=np.int64)
+    if any(sample.group is not None for sample in data.samples):
+        parts = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(labels, labels, groups(data))
+    elif np.bincount(labels).max() < count:
+        return np.random.default_rng(seed).permutation(len(data)) % count
+    else:
+        parts = StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels)
+    for fold, (_, held) in enumerate(parts):
+        folds[held] = fold
+    return folds
+
+
+def write_split(path: Path, train: Dataset, val: Dataset | None) -> None:
+    """Write which picture went where: a CSV that ``onelook train`` reads back as it stands (column ``split``)."""
+    root = path.parent.resolve()
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        columns = ["label"] if train.kind == "single" else list(train.classes)
+        writer.writerow(["path", *columns, "split"])
+        for side, data in (("train", train), ("val", val)):
+            for sample in data.samples if data else ():
+                target = sample.target
+                cells = [train.classes[target]] if isinstance(target, int) else [f"{value:g}" for value in target]
+                writer.writerow([_relative(sample.path, root), *cells, side])
+
+
+def strata(data: Dataset) -> np.ndarray:
+    """A small integer per sample to stratify by: the class, the set of labels, or the tercile of the first value."""
+    targets: Sequence[object] = [sample.target for sample in data.samples]
+    if data.kind == "values":
+        first = np.array([target[0] for target in targets if isinstance(target, tuple)])
+        return np.searchsorted(np.quantile(first, [1 / 3, 2 / 3]), first).astype(np.int64)
+    return np.unique(np.array([str(target) for target in targets]), return_inverse=True)[1]
+
+
+def groups(data: Dataset) -> np.ndarray:
+    """A group name per sample; a sample without one is a group of its own."""
+    return np.array([sample.group if sample.group is not None else f"\0{index}" for index, sample in enumerate(data.samples)])
+
+
+def _relative(path: Path, root: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), root)).as_posix()

