@@ -56,12 +56,12 @@ def write(path: Path, contents: Contents) -> None:
         "geometry": contents.geometry,
         "heads": {name: asdict(record) for name, record in contents.heads.items()},
     }
-    packed = save({name: packed(value) for name, value in contents.tensors.items()}, {"onelook": json.dumps(facts)})
+    content = save({name: packed(value) for name, value in contents.tensors.items()}, {"onelook": json.dumps(facts)})
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            file.write(packed)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

@@ -5,6 +5,7 @@ onelook train photos/ --val 0.25 --seed 0 ...      # writes the split down besid
 
 import csv
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def split(data: Dataset, share: float, seed: int) -> tuple[list[int], list[int]]
     rest = np.array([index for index, label in enumerate(labels) if counts[label] >= 2], dtype=int)
     kinds = len(set(labels[rest]))
     held = max(kinds, round(share * len(rest)))
-    if len(rest) - held < kinds:
+    if not kinds or len(rest) - held < kinds:
         raise DataError(f"{data.source}: {len(data)} pictures are too few to hold back {share:g} of them; give --val DIR or more pictures")
     train, val = next(StratifiedShuffleSplit(1, test_size=held, random_state=seed).split(rest, labels[rest]))
     return sorted([*map(int, rest[train]), *single]), sorted(map(int, rest[val]))
@@ -50,8 +51,10 @@ def assign_folds(data: Dataset, count: int, seed: int) -> np.ndarray:
         return np.random.default_rng(seed).permutation(len(data)) % count
     else:
         parts = StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels)
-    for fold, (_, held) in enumerate(parts):
-        folds[held] = fold
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # classes smaller than the number of folds are fine here
+        for fold, (_, held) in enumerate(parts):
+            folds[held] = fold
     return folds
 
 

@@ -1,0 +1,79 @@
+"""The default backbone, its weights, and where weights come from."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from onelook.backbone import Backbone
+from onelook.errors import BackboneError, UnreadableError, WeightsMissing
+from onelook.weights import packaged_lite0, read_state
+
+
+def test_default_facts(lite0: Backbone) -> None:
+    assert lite0.strides == (2, 4, 8, 16, 32)
+    assert lite0.channels == {2: 16, 4: 24, 8: 40, 16: 112, 32: 320}
+    assert lite0.embedding_size == 1280
+    assert lite0.preprocess.mean == lite0.preprocess.std == (0.5, 0.5, 0.5)
+    assert lite0.preprocess.crop_share == 0.875
+    assert lite0.source.licence == "Apache-2.0"
+    assert lite0.class_names[281] == "tabby"
+    assert sum(p.numel() for p in lite0.network.parameters()) == pytest.approx(4.65e6, rel=0.01)  # timm's table: 4.65 M
+
+
+def test_fingerprint_knows_weights_and_preprocessing(tiny: Backbone) -> None:
+    torch.manual_seed(0)
+    again = Backbone.load("random:test_efficientnet")
+    assert again.fingerprint == tiny.fingerprint
+    next(again.network.parameters()).data[0] += 1
+    del again.__dict__["fingerprint"]
+    assert again.fingerprint != tiny.fingerprint
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_weights_from_a_file(tmp_path: Path, tiny: Backbone, suffix: str) -> None:
+    path = tmp_path / f"mine{suffix}"
+    state = {name: value.contiguous().clone() for name, value in tiny.network.state_dict().items()}
+    save_file(state, path) if suffix == ".safetensors" else torch.save({"state_dict": state}, path)
+    loaded = Backbone.load("test_efficientnet", weights_file=path)
+    assert loaded.source.kind == "file"
+    assert all(torch.equal(a, b) for a, b in zip(loaded.network.state_dict().values(), state.values(), strict=True))
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    with pytest.raises(BackboneError, match="tensors are missing or have another shape"):
+        Backbone.load("resnet18", weights_file=packaged_lite0())
+
+
+def test_pickled_objects_are_not_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pth"
+    path.write_bytes(pickle.dumps({"x": Path("/")}))
+    with pytest.raises(UnreadableError, match=r"evil\.pth"):
+        read_state(path)
+
+
+def test_truncated_and_missing_weights(tmp_path: Path) -> None:
+    path = tmp_path / "short.pth"
+    path.write_bytes(packaged_lite0().read_bytes()[:100_000])
+    for file in (path, tmp_path / "none.pth"):
+        with pytest.raises(UnreadableError, match=file.name):
+            read_state(file)
+
+
+def test_unknown_name_suggests() -> None:
+    with pytest.raises(BackboneError, match="did you mean resnet50"):
+        Backbone.load("resnet5000")
+
+
+def test_no_network_names_the_way_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(name: str) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("onelook.backbone._pretrained", refuse)
+    with pytest.raises(WeightsMissing, match="--weights FILE"):
+        Backbone.load("resnet18")
+    said = capsys.readouterr().err
+    assert "47 MB" in said
+    assert "licence apache-2.0" in said

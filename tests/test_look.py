@@ -1,0 +1,105 @@
+"""Geometry and its inverse, pooled statistics: properties and a slow loop."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.transforms import v2
+
+from onelook.errors import HeadError, OnelookError
+from onelook.look import Geometry, Look, Needs, join, pool_statistics
+
+sizes = st.integers(1, 3000)
+geometries = st.builds(Geometry, st.integers(16, 640), st.sampled_from(["fit", "stretch", "crop"]), st.sampled_from([1, 16, 32]), st.sampled_from([0.875, 1.0]))
+
+
+@given(geometries, sizes, sizes)
+def test_placement_is_inside_and_padded_to_the_multiple(geometry: Geometry, width: int, height: int) -> None:
+    placement = geometry.place(width, height)
+    assert all(side % geometry.multiple == 0 for side in placement.input)
+    assert all(1 <= content <= side for content, side in zip(placement.content, placement.input, strict=True))
+    assert max(placement.input) == geometry.size
+    if geometry.mode == "fit":
+        assert max(placement.content) == geometry.size
+        assert all(side - content < geometry.multiple for content, side in zip(placement.content, placement.input, strict=True))
+
+
+@given(geometries, sizes, sizes, st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=5))
+def test_points_come_back(geometry: Geometry, width: int, height: int, shares: list[tuple[float, float]]) -> None:
+    placement = geometry.place(width, height)
+    points = torch.tensor(shares, dtype=torch.float64) * torch.tensor([width, height])
+    torch.testing.assert_close(placement.points_to_original(placement.points_to_input(points)), points, rtol=1e-9, atol=1e-6)
+
+
+@given(geometries, sizes, sizes)
+def test_boxes_come_back_inside(geometry: Geometry, width: int, height: int) -> None:
+    placement = geometry.place(width, height)
+    box = torch.tensor([[0.0, 0.0, width, height]], dtype=torch.float64)
+    torch.testing.assert_close(placement.boxes_to_original(placement.boxes_to_input(box)), box, rtol=1e-9, atol=1e-6)
+    beyond = placement.boxes_to_original(torch.tensor([[-50.0, -50.0, 5000.0, 5000.0]], dtype=torch.float64))
+    assert beyond.min() >= 0
+    assert bool((beyond[0, 2:] <= torch.tensor([width, height])).all())
+
+
+@pytest.mark.parametrize("mode", ["fit", "stretch"])
+def test_masks_come_back(mode: str) -> None:
+    """Left half 1, right half 2: each original pixel gets the value under it."""
+    placement = Geometry(64, mode, 32).place(200, 100)  # type: ignore[arg-type]
+    mask = torch.full((placement.input[1], placement.input[0]), 9)
+    mask[: placement.content[1], : placement.content[0] // 2] = 1
+    mask[: placement.content[1], placement.content[0] // 2 : placement.content[0]] = 2
+    back = placement.mask_to_original(mask)
+    assert back.shape == (100, 200)
+    assert (back[:, :100] == 1).all()
+    assert (back[:, 100:] == 2).all()
+
+
+def test_crop_ignores_what_was_not_seen() -> None:
+    placement = Geometry(64, "crop", 32, 1.0).place(200, 100)
+    back = placement.mask_to_original(torch.ones(64, 64, dtype=torch.long))
+    assert (back[:, 50:150] == 1).all()
+    assert (back[:, :49] == 255).all()
+
+
+def test_crop_is_torchvisions_evaluation_transform() -> None:
+    """Resize(256) + CenterCrop(224), the transform ImageNet networks are evaluated with; within a grey level inside."""
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8).astype(np.uint8))
+    photo = photo.resize((500, 400), Image.Resampling.BICUBIC)
+    ours = np.asarray(Geometry(224, "crop", 32, 0.875).apply(photo, Image.Resampling.BICUBIC)).astype(float)
+    theirs = np.asarray(v2.CenterCrop(224)(v2.Resize(256, v2.InterpolationMode.BICUBIC)(photo))).astype(float)
+    assert np.abs(ours - theirs)[4:-4, 4:-4].mean() < 1.0
+
+
+def test_pooled_statistics_against_a_loop() -> None:
+    maps = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    found = pool_statistics(maps)
+    for b in range(2):
+        for c in range(3):
+            values = maps[b, c].numpy().ravel()
+            expected = [values.mean(), values.max(), values.std()]
+            np.testing.assert_allclose(found[b, :, c], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_needs_unite_and_missing_strides_are_listed() -> None:
+    assert Needs(pooled=(8,)) | Needs(pooled=(4,), embedding=True) == Needs(pooled=(4, 8), embedding=True)
+    look = Look((), pooled={8: torch.zeros(1, 3, 2)})
+    with pytest.raises(HeadError, match=r"strides \[4\], this look has \[8\]"):
+        look.require(Needs(pooled=(4,)))
+    with pytest.raises(HeadError, match="embedding"):
+        look.require(Needs(embedding=True))
+
+
+def test_join() -> None:
+    place = Geometry(32).place(3, 3)
+    one, two = (Look((place,), {}, {2: torch.full((1, 3, 1), value)}, torch.full((1, 2), value)) for value in (1.0, 2.0))
+    joined = join([one, two])
+    assert len(joined) == 2
+    assert joined.pooled[2][:, 0, 0].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("options", [{"mode": "squash"}, {"size": 3}, {"size": 100_000}])
+def test_bad_geometry(options: dict) -> None:
+    with pytest.raises(OnelookError):
+        Geometry(**options)
