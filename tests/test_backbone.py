@@ -20,6 +20,7 @@ def test_default_facts(lite0: Backbone) -> None:
     assert lite0.preprocess.crop_share == 0.875
     assert lite0.source.licence == "Apache-2.0"
     assert lite0.class_names[281] == "tabby"
+    assert len(set(lite0.class_names)) == 1000
     assert sum(p.numel() for p in lite0.network.parameters()) == pytest.approx(4.65e6, rel=0.01)  # timm's table: 4.65 M
 
 

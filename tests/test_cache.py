@@ -113,7 +113,7 @@ def test_a_changed_picture_is_looked_at_again(tmp_path: Path, tiny: Backbone, ph
     looked = []
     for content in (pictures[0], pictures[0], pictures[1]):
         path.write_bytes(content.read_bytes())
-        cache = FeatureCache(tmp_path, cache_key(looker, ALL, 0), tiny)
+        cache = FeatureCache(tmp_path, cache_key(looker, ALL, 0, 1), tiny)
         looked.append(collect(looker, cache, [path], 1, QUIET).looked)
     assert looked == [1, 0, 1]
 

@@ -12,7 +12,9 @@ from onelook.errors import HeadError, OnelookError
 from onelook.look import Geometry, Look, Needs, join, pool_statistics
 
 sizes = st.integers(1, 3000)
-geometries = st.builds(Geometry, st.integers(16, 640), st.sampled_from(["fit", "stretch", "crop"]), st.sampled_from([1, 16, 32]), st.sampled_from([0.875, 1.0]))
+geometries = st.builds(
+    Geometry, st.integers(16, 640), st.sampled_from(["fit", "stretch", "crop"]), st.sampled_from([1, 16, 32]), st.sampled_from([0.875, 1.0])
+)
 
 
 @given(geometries, sizes, sizes)

@@ -10,6 +10,7 @@ after the other, give the very tensor that the network's own ``forward_features`
 import difflib
 import json
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -107,7 +108,9 @@ class Backbone(nn.Module):
         from timm.data import ImageNetInfo  # type: ignore[attr-defined]
 
         info = ImageNetInfo()
-        return tuple(info.index_to_description(index).split(",")[0] for index in range(1000))
+        names = [info.index_to_description(index).split(",")[0] for index in range(1000)]
+        twice = {name for name, count in Counter(names).items() if count > 1}  # crane (a bird, a machine) and maillot
+        return tuple(f"{name} ({info.index_to_label_name(i)})" if name in twice else name for i, name in enumerate(names))
 
     @cached_property
     def fingerprint(self) -> str:

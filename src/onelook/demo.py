@@ -18,12 +18,14 @@ from typing import Any
 import torch
 
 from onelook.data.read import read
+from onelook.data.samples import Dataset, Sample
+from onelook.data.split import split
 from onelook.draw import contact_sheet
 from onelook.errors import OnelookError
 from onelook.model import Evaluated, Model
 from onelook.price import Bill, price
 from onelook.progress import QUIET, Progress
-from onelook.train import divide, train
+from onelook.train import train
 
 LICENCE = "CC BY-NC-SA 4.0, non-commercial"
 PAPER = {"fine-tuned VGG-19": 0.8842, "hand-made features + SVM": 0.8244}
@@ -59,32 +61,31 @@ def run(folder: Path, *, seed: int = 0, progress: Progress = QUIET) -> Demo:
     folder.mkdir(parents=True, exist_ok=True)
     model_path = folder / "cells.onelook"
     model_path.unlink(missing_ok=True)
-    results = {}
-    for name in HEADS:
-        table = write_labels(folder, name)
-        results[name] = train(table, name=name, model_path=model_path, val=f"{VAL_SHARE}", seed=seed, progress=progress)
+    table = write_labels(folder / "cells.csv", seed)
+    results = {name: train(table, name=name, model_path=model_path, columns=[name], seed=seed, progress=progress) for name in HEADS}
     model = Model.load(model_path)
-    sides = divide(read(folder / "defect.csv"), f"{VAL_SHARE}", task="classify", seed=seed)
-    assert sides.val is not None
+    held_out = read(table, columns=["defect"]).side("val")
     sheet = folder / "worst_errors.png"
-    _worst(model.evaluate("defect", sides.val), model.head("defect").classes).save(sheet)
+    _worst(model.evaluate("defect", held_out), model.head("defect").classes).save(sheet)
     return Demo(results, price(model), time.perf_counter() - begun, model_path, sheet)
 
 
-def write_labels(folder: Path, name: str) -> Path:
-    """Write ``NAME.csv`` (path, label) for the installed cells."""
+def write_labels(path: Path, seed: int) -> Path:
+    """Write a table of the installed cells: path, defect, cell, split (stratified by both labels)."""
     spec = find_spec("elpv_dataset")
     if spec is None or spec.origin is None:
         raise OnelookError('the demo pictures are not installed; run: pip install "onelook[demo]" (or: pip install elpv-dataset)')
     root = Path(spec.origin).parent / "data"
-    rows = [line.split() for line in (root / "labels.csv").read_text().splitlines() if line.strip()]
-    path = folder / f"{name}.csv"
+    lines = [line.split() for line in (root / "labels.csv").read_text().splitlines() if line.strip()]
+    cells = [(root / name, "defective" if float(probability) >= 0.5 else "intact", kind) for name, probability, kind in lines]
+    both = sorted({cell[1:] for cell in cells})
+    samples = tuple(Sample(picture, both.index((defect, kind))) for picture, defect, kind in cells)
+    _, held_out = split(Dataset(samples, tuple(map(str, both)), "single", root, "cells"), VAL_SHARE, seed)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", name])
-        for picture, probability, kind in rows:
-            label = kind if name == "cell" else ("defective" if float(probability) >= 0.5 else "intact")
-            writer.writerow([root / picture, label])
+        writer.writerow(["path", "defect", "cell", "split"])
+        for index, cell in enumerate(cells):
+            writer.writerow([*cell, "val" if index in held_out else "train"])
     return path
 
 

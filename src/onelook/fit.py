@@ -169,7 +169,7 @@ def _save_checkpoint(path: Path, head: nn.Module, optimizer: Any, schedule: Any,
         **state,
         "head": head.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "schedule": {key: value for key, value in schedule.state_dict().items() if key != "lr_lambdas"},
+        "schedule": schedule.state_dict(),
         "rng": torch.get_rng_state(),
     }
     partial = path.with_suffix(".partial")

@@ -233,6 +233,7 @@ def read_rows(cache: FeatureCache, rows: Sequence[RowId], chunk: int = 512) -> I
         yield cache.read(rows[start : start + chunk])
 
 
-def cache_key(looker: Looker, needs: Needs, seed: int) -> CacheKey:
-    """The key under which this looker's looks are kept."""
+def cache_key(looker: Looker, needs: Needs, seed: int, view_count: int) -> CacheKey:
+    """The key under which this looker's looks are kept; the seed matters to views that are drawn at random only."""
+    seed = seed if view_count > views.FIXED else 0
     return CacheKey(looker.backbone.fingerprint, len(looker.backbone.stages), needs, looker.geometry, views.RECIPE, seed)

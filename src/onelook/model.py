@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -35,12 +35,13 @@ from onelook.errors import BackboneError, DataError, HeadError, ModelFileError
 from onelook.heads import HEADS, Classify, Head
 from onelook.heads.readout import Form
 from onelook.look import Geometry, Look, Mode, Needs
-from onelook.looker import BATCH, Looker, Refused, cache_key, collect, look_at
+from onelook.looker import BATCH, Collected, Looker, Refused, cache_key, collect, look_at
 from onelook.modelfile import Contents, HeadRecord
 from onelook.progress import QUIET, Progress
-from onelook.select import FOLDS, Rows, Steps, candidate_needs, select
+from onelook.select import CHUNK, FOLDS, Rows, Steps, candidate_needs, select
 from onelook.weights import DEFAULT_BACKBONE
 
+Item = TypeVar("Item")
 READY = "imagenet"  # the backbone's own classifier, there without any training
 VIEWS = 2
 
@@ -68,7 +69,7 @@ class Evaluated:
     targets: Tensor
     raw: Tensor
     refused: tuple[Refused, ...]
-    ms_look: float
+    seconds_look: float
 
 
 class Model:
@@ -162,10 +163,7 @@ class Model:
         """
         _check_request(name, head, data, views)
         self.choose_geometry(name)
-        looker = self.looker(self.geometry_of(name))
-        needs = _union_needs(candidate_needs(self.backbone.strides))
-        cache = FeatureCache(self.cache_root, cache_key(looker, needs, seed), self.backbone)
-        found = collect(looker, cache, [sample.path for sample in data.samples], views, progress)
+        cache, found = self._collect(name, data, views, seed, progress)
         usable = data.pick([index for index, sample in enumerate(data.samples) if sample.path in found.digests])
         for refused in found.refused[:5]:
             progress.say(f"left out: {refused.reason}")
@@ -217,34 +215,28 @@ class Model:
         """``predict`` as a list."""
         return list(self.predict(pictures))
 
-    def evaluate(self, name: str, data: Dataset) -> Evaluated:
-        """Judge head ``name`` on labelled pictures. ``data`` must use the head's own classes (``read(..., classes=...)``)."""
+    def evaluate(self, name: str, data: Dataset, *, progress: Progress = QUIET) -> Evaluated:
+        """Judge head ``name`` on labelled pictures, from cached looks where there are some.
+
+        ``data`` must use the head's own classes (``read(..., classes=...)``). Raises DataError.
+        """
         head = self.head(name)
         if data.classes != head.classes:
             raise DataError(f"the pictures have classes {', '.join(data.classes)}, head {name!r} knows {', '.join(head.classes)}")
-        truth: dict[Path, list[Any]] = {}
-        for sample in data.samples:
-            truth.setdefault(sample.path, []).append(sample.target)
-        judge, refused, paths, targets, raws, ms = head.judge(), [], [], [], [], 0.0
-        for seen in look_at(self.looker(self.geometry_of(name)), truth, head.needs):
-            if isinstance(seen, Refused):
-                refused.append(seen)
-                continue
+        cache, found = self._collect(name, data, 1, 0, progress)
+        usable = [sample for sample in data.samples if sample.path in found.digests]
+        if not usable:
+            reason = found.refused[0].reason if found.refused else "no pictures"
+            raise DataError(f"{data.source}: none of the {len(data)} pictures can be read ({reason})")
+        raws = []
+        for samples in _chunks(usable, CHUNK):
+            look = cache.read([(found.digests[sample.path], 0) for sample in samples])
             with torch.inference_mode():
-                raw = head(seen.look)
-            ms += seen.ms * len(seen.paths)
-            for path, row in zip(seen.paths, raw, strict=True):
-                for target in truth[path]:
-                    paths.append(path)
-                    raws.append(row)
-                    targets.append(torch.tensor(target))
-        if not paths:
-            raise DataError(
-                f"{data.source}: none of the {len(data)} pictures can be read ({refused[0].reason if refused else 'no pictures'})"
-            )
-        raw, target = torch.stack(raws), torch.stack(targets)
+                raws.append(head(look))
+        raw, target = torch.cat(raws), torch.tensor([sample.target for sample in usable])
+        judge = head.judge()
         judge.add(raw, target)
-        return Evaluated(judge.result(), tuple(paths), target, raw, tuple(refused), ms / len(paths))
+        return Evaluated(judge.result(), tuple(sample.path for sample in usable), target, raw, found.refused, found.seconds)
 
     def head(self, name: str) -> Head:
         """The head of this name; ``imagenet`` is there without training. Raises HeadError naming those there are."""
@@ -283,6 +275,13 @@ class Model:
     def looker(self, geometry: Geometry) -> Looker:
         """Backbone, engine and geometry together."""
         return Looker(self.backbone, self._engine, geometry)
+
+    def _collect(self, name: str, data: Dataset, views: int, seed: int, progress: Progress) -> tuple[FeatureCache, Collected]:
+        """The cache that head ``name`` reads, filled with the looks at ``data``."""
+        looker = self.looker(self.geometry_of(name))
+        needs = _union_needs([*candidate_needs(self.backbone.strides), *([self.heads[name].needs] if name in self.heads else [])])
+        cache = FeatureCache(self.cache_root, cache_key(looker, needs, seed, views), self.backbone)
+        return cache, collect(looker, cache, [sample.path for sample in data.samples], views, progress)
 
     def by_geometry(self, names: Iterable[str]) -> dict[Geometry, list[str]]:
         """Head names by the look that they share."""
@@ -344,8 +343,8 @@ def _facts(geometry: Geometry | None) -> dict[str, Any]:
     return asdict(geometry) if geometry else {}
 
 
-def _chunks(paths: Iterable[Path], size: int) -> Iterator[list[Path]]:
-    iterator = iter(paths)
+def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
 

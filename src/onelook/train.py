@@ -75,7 +75,7 @@ def train(
     fitted = model.fit(name, sides.train, head=task, form=form, views=views, balance=balance, seed=seed, progress=progress, through=through)
     metrics, refused = fitted.held_out | {"on": "cross-validation"}, list(fitted.refused)
     if sides.val is not None:
-        evaluated = model.evaluate(name, sides.val)
+        evaluated = model.evaluate(name, sides.val, progress=progress)
         metrics, refused = evaluated.metrics | {"on": "validation pictures"}, refused + list(evaluated.refused)
     options = {
         "data": os.path.relpath(Path(source).resolve(), model_path.parent.resolve()),
@@ -117,7 +117,7 @@ def retrain(model_path: Path | str, *, size: int, device: str = "auto", progress
     old = Model.load(model_path, device=device)
     if not old.heads:
         raise HeadError(f"{model_path}: has no trained heads")
-    partial = model_path.with_name(f".{model_path.name}.{os.getpid()}.retrain")
+    partial = model_path.with_name(f".{model_path.stem}.{os.getpid()}.retrain.onelook")
     results = []
     try:
         for name, record in old.records.items():

@@ -21,9 +21,7 @@ def make(task: str, kind: str, form: str, backbone: Backbone) -> Any:
     needs = Needs(pooled=backbone.strides, embedding=True)
     lengths = part_lengths(needs, backbone.channels, backbone.embedding_size)
     options = {"multi": True} if kind == "multi" else {}
-    head = HEADS[task](
-        CLASSES, strides=needs.pooled, embedding=True, inputs=sum(lengths), form=form, units=7, width=0.5, **options
-    )
+    head = HEADS[task](CLASSES, strides=needs.pooled, embedding=True, inputs=sum(lengths), form=form, units=7, width=0.5, **options)
     head.readout.weight.copy_(equal_weights(lengths))
     if form == "radial":
         head.body[0].centres.copy_(torch.randn(head.body[0].centres.shape))

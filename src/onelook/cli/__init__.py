@@ -13,6 +13,8 @@ import typer
 from onelook.cli import bench, cache, data, demo, doctor, info, predict, train
 from onelook.errors import OnelookError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="onelook",
     help="One look, every answer: a pretrained CNN looks at a picture once, many small heads answer.",
@@ -45,11 +47,10 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         sys.stderr.write(f"onelook: {error}\n")
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        sys.stderr.write("onelook: interrupted; what was saved is still there, and looks made so far will be used again\n")
-        raise SystemExit(130) from None
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # typer turns Ctrl-C into this
+            sys.stderr.write("onelook: interrupted; what was saved is still there, and looks made so far will be used again\n")
+        raise
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(0) from None

@@ -32,9 +32,8 @@ def demo(
     rows = [[part.part, f"{part.macs / 1e6:,.1f} M", f"{part.bytes / 1e6:.2f} MB", f"{part.ms:.2f}"] for part in found.bill.parts]
     table(["part", "MACs", "size", "ms a picture"], rows)
     first, second = found.heads["defect"]["seconds"], found.heads["cell"]["seconds"]
-    say(
-        f"the looks took {first['look']:.1f} s; the second head found them there ({second['look']:.1f} s) and was ready in {second['total']:.1f} s"
-    )
+    said = f"the looks took {first['look']:.1f} s; the second head found them there ({second['look']:.1f} s)"
+    say(f"{said} and was ready in {second['total']:.1f} s")
     say(f"both heads answer in {found.bill.ms_together:.1f} ms a picture; two separate models would take {found.bill.ms_apart:.1f} ms")
     say(f"{found.seconds:.0f} s in all; model: {found.model}; the worst errors: {found.sheet}")
     say(f"next: onelook info {found.model}   |   onelook train YOUR-PICTURES/ --name kind --model mine.onelook --val 0.25")

@@ -90,7 +90,7 @@ def val(
     if json:
         left_out = [{"path": str(refused.path), "error": refused.reason} for refused in found.refused]
         result = {"head": head, "task": asked.task, "n": found.metrics["n"], "metrics": found.metrics, "refused": left_out}
-        emit(result | {"ms": {"look": found.ms_look}})
+        emit(result | {"seconds": {"look": found.seconds_look}})
         return
     say(f"{head}: {headline(found.metrics)}")
     for refused in found.refused:
