@@ -1,0 +1,71 @@
+"""An epoch of a classify head from a full cache against an epoch of full fine-tuning of the same network on the same pictures.
+
+Fine-tuning is real: forward in training mode, backward through every stage, AdamW step, batches of 16, pixels already in memory (so
+that decoding does not count against it). The head's epoch reads the cache from disk. In turn, median of paired ratios.
+
+    python bench/epoch.py
+"""
+
+import copy
+import json
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from onelook import Geometry, Model, read
+from onelook.cache import FeatureCache
+from onelook.fit import Recipe, fit
+from onelook.look import Needs
+from onelook.looker import cache_key, collect
+from onelook.progress import QUIET
+from onelook.select import Rows, _Search, candidate_needs
+from pictures import write_photos
+
+COUNT, REPEATS = 320, 3
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        write_photos(Path(folder) / "photos", COUNT)
+        data = read(Path(folder) / "photos")
+        model = Model.new(geometry=Geometry(224), cache=Path(folder))
+        looker = model.looker(Geometry(224))
+        needs = candidate_needs(model.backbone.strides)[-1]
+        cache = FeatureCache(Path(folder), cache_key(looker, needs, 0, 1), model.backbone)
+        paths = [sample.path for sample in data.samples]
+        found = collect(looker, cache, paths, 1, QUIET)
+        targets = torch.tensor([sample.target for sample in data.samples])
+        rows = Rows(cache, tuple(found.digests[path] for path in paths), 1, targets, torch.arange(COUNT) % 5, torch.ones(COUNT))
+        search = _Search("classify", "single", data.classes, rows, 0, iter)
+        head = search._make(Needs(pooled=needs.pooled), "hidden", 256, 0.0)
+        pixels = torch.cat([torch.stack([model.backbone.normalize(looker.decode(p, p.read_bytes(), "0" * 32)[0].content)]) for p in paths])
+        network = copy.deepcopy(model.backbone.network).requires_grad_(True)
+        network.classifier = torch.nn.Linear(1280, 2)
+        network = network.to(memory_format=torch.channels_last).train()
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+
+        def ours() -> float:
+            begun = time.perf_counter()
+            list(fit(head, rows.batches(torch.ones(COUNT, dtype=torch.bool), 0), Recipe(epochs=1)))
+            return time.perf_counter() - begun
+
+        def theirs() -> float:
+            begun = time.perf_counter()
+            for part in torch.randperm(COUNT).split(16):
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(network(pixels[part].to(memory_format=torch.channels_last)), targets[part]).backward()
+                optimizer.step()
+            return time.perf_counter() - begun
+
+        ours()
+        pairs = [(ours(), theirs()) for _ in range(REPEATS)]
+    ratios = [b / a for a, b in pairs]
+    print(f"{COUNT} pictures: head {median(a for a, _ in pairs):.3f} s, full fine-tuning {median(b for _, b in pairs):.1f} s an epoch")
+    print(json.dumps({"what": "epoch", "pictures": COUNT, "pairs": pairs, "ratio": median(ratios), "ratios": ratios}))
+
+
+if __name__ == "__main__":
+    main()
