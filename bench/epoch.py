@@ -18,10 +18,11 @@ import torch
 from onelook import Geometry, Model, read
 from onelook.cache import FeatureCache
 from onelook.fit import Recipe, fit
-from onelook.look import Needs
+from onelook.heads import Classify
+from onelook.heads.readout import part_lengths
 from onelook.looker import cache_key, collect
 from onelook.progress import QUIET
-from onelook.select import Rows, _Search, candidate_needs
+from onelook.select import Rows, candidate_needs
 from pictures import write_photos
 
 COUNT, REPEATS = 320, 3
@@ -39,9 +40,10 @@ def main() -> None:
         found = collect(looker, cache, paths, 1, QUIET)
         targets = torch.tensor([sample.target for sample in data.samples])
         rows = Rows(cache, tuple(found.digests[path] for path in paths), 1, targets, torch.arange(COUNT) % 5, torch.ones(COUNT))
-        search = _Search("classify", "single", data.classes, rows, 0, iter)
-        head = search._make(Needs(pooled=needs.pooled), "hidden", 256, 0.0)
-        pixels = torch.cat([torch.stack([model.backbone.normalize(looker.decode(p, p.read_bytes(), "0" * 32)[0].content)]) for p in paths])
+        inputs = sum(part_lengths(needs, model.backbone.channels, model.backbone.embedding_size))
+        head = Classify(data.classes, strides=needs.pooled, embedding=True, inputs=inputs, form="hidden", units=256)
+        decoded = (looker.decode(path, path.read_bytes(), "0" * 32)[0].content for path in paths)
+        pixels = torch.stack([model.backbone.normalize(content) for content in decoded])
         network = copy.deepcopy(model.backbone.network).requires_grad_(True)
         network.classifier = torch.nn.Linear(1280, 2)
         network = network.to(memory_format=torch.channels_last).train()

@@ -5,7 +5,6 @@ python bench/memory.py            # about ten minutes
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -37,14 +36,14 @@ def peak(folder: Path, count: int) -> float:
         environment = os.environ | {"ONELOOK_CACHE": str(folder / f"cache{count}")}
         done = subprocess.run([*command, "--views", "1", "--size", "96"], env=environment, stdout=subprocess.DEVNULL, check=False)
         os._exit(done.returncode)
-    _, status, _ = os.wait4(child, 0)
+    _, status, usage = os.wait4(child, 0)
     assert status == 0, "training failed"
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return usage.ru_maxrss / 1024
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        peaks = [peak(Path(folder), count) for count in COUNTS]  # ascending, so the maximum over children is the last one's
+        peaks = [peak(Path(folder), count) for count in COUNTS]
     print(f"peak memory: {peaks[0]:.0f} MB on {COUNTS[0]:,} pictures, {peaks[1]:.0f} MB on {COUNTS[1]:,}")
     print(json.dumps({"what": "peak memory", "megabytes": peaks, "ratio": peaks[1] / peaks[0]}))
 

@@ -15,7 +15,7 @@ FLOORS = [
     "model",
     "select",
     "heads looker fit ridge",
-    "cache engines",
+    "cache engines modelfile",
     "backbone measure",
     "answers look weights progress nets data",
     "errors",

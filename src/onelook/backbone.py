@@ -22,18 +22,7 @@ from torch import Tensor, nn
 from onelook import weights
 from onelook.errors import BackboneError
 from onelook.look import Geometry
-from onelook.weights import DEFAULT_BACKBONE, Source
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """How pixels must look for these weights: RGB in 0..1, minus ``mean``, divided by ``std``."""
-
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str
-    crop_share: float
+from onelook.weights import DEFAULT_BACKBONE, Preprocess, Source
 
 
 class Backbone(nn.Module):

@@ -1,4 +1,4 @@
-"""Where pretrained weights come from: the installed package, a file, or the hub; their size and licence.
+"""Where pretrained weights come from (the installed package, a file, the hub), their size and licence, what pixels they expect.
 
 Nothing is unpickled: ``.pth`` files are read with ``weights_only=True``. Nothing is downloaded without its size and
 licence being said first, and every failure to download names ``--weights FILE``.
@@ -30,6 +30,17 @@ class Source:
     name: str
     licence: str
     bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How pixels must look for these weights: RGB in 0..1, minus ``mean``, divided by ``std``."""
+
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    crop_share: float
 
 
 def packaged_lite0() -> Path:

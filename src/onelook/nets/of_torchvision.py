@@ -13,7 +13,7 @@ from typing import cast
 import torchvision
 from torch import Tensor, nn
 
-from onelook.backbone import Preprocess
+from onelook.weights import Preprocess
 
 PREPROCESS = {
     "alexnet": Preprocess(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 0.875),
