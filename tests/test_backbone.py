@@ -69,12 +69,16 @@ def test_unknown_name_suggests() -> None:
 
 
 def test_no_network_names_the_way_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def refuse(name: str) -> None:
+    def refuse(*_: object) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr("onelook.backbone._pretrained", refuse)
-    with pytest.raises(WeightsMissing, match="--weights FILE"):
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    with pytest.raises(WeightsMissing, match=r"no network, and timm/resnet18.* --weights FILE"):
         Backbone.load("resnet18")
+    monkeypatch.setattr("onelook.backbone._pretrained", refuse)
+    with pytest.raises(WeightsMissing, match=r"no route to host.* --weights FILE"):
+        Backbone.load("alexnet")
     said = capsys.readouterr().err
     assert "47 MB" in said
     assert "licence apache-2.0" in said

@@ -193,7 +193,14 @@ def test_mistakes_are_one_line(
     assert message in err
     assert "Traceback" not in err
     assert trained.read_bytes() == before
-    assert not list(tmp_path.glob("*.onelook"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written(run: Run, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, err = run("predict", next(photos.rglob("*.png")), "--draw", tmp_path / "file" / "drawn")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "Not a directory" in err
 
 
 def test_debug_shows_the_traceback(run: Run) -> None:

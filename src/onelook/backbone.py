@@ -258,7 +258,7 @@ def _build(name: str, weights_file: Path | None) -> tuple[nn.Module, Preprocess,
         return network, preprocess, Source("file", weights_file.name, "not stated", weights_file.stat().st_size)
     configuration: dict[str, Any] = getattr(network, "pretrained_cfg", {})
     licence = configuration.get("license") or ("BSD-3-Clause" if name in ("alexnet", "googlenet") else "not stated")
-    network = weights.from_hub(name, lambda: _pretrained(name), size, licence)
+    network = weights.from_hub(name, configuration.get("hf_hub_id"), lambda: _pretrained(name), size, licence)
     return network, preprocess, Source("hub", configuration.get("hf_hub_id") or name, licence, size)
 
 

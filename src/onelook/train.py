@@ -67,9 +67,9 @@ def train(
     model = _open(model_path, name, backbone, weights, device, replace)
     model.choose_geometry(name, size, geometry, progress)
     folder = model_path.parent / "runs" / task / name
-    folder.mkdir(parents=True, exist_ok=True)
 
     def through(steps: Iterator[Step]) -> Iterator[Step]:
+        folder.mkdir(parents=True, exist_ok=True)
         return log_steps(steps, folder / "steps.csv")
 
     fitted = model.fit(name, sides.train, head=task, form=form, views=views, balance=balance, seed=seed, progress=progress, through=through)
@@ -141,14 +141,14 @@ def retrain(model_path: Path | str, *, size: int, device: str = "auto", progress
 
 def divide(data: Dataset, val: str | None, *, task: str, columns: Sequence[str] = (), seed: int = 0) -> Sides:
     """Which pictures train and which only report, as ``train`` describes it."""
+    trained = data.pick([index for index, sample in enumerate(data.samples) if sample.side != "val"])
     if val is None:
         inside = data.side("val")
-        trained = data.pick([index for index, sample in enumerate(data.samples) if sample.side != "val"])
         return Sides(trained, inside if len(inside) else None)
     if _is_share(val):
-        train_indices, val_indices = split(data, float(val), seed)
-        return Sides(data.pick(train_indices), data.pick(val_indices))
-    return Sides(data, read(val, task=task, columns=columns, classes=data.classes))
+        train_indices, val_indices = split(trained, float(val), seed)
+        return Sides(trained.pick(train_indices), trained.pick(val_indices))
+    return Sides(trained, read(val, task=task, columns=columns, classes=data.classes))
 
 
 def _is_share(val: str) -> bool:
@@ -174,6 +174,7 @@ def _open(path: Path, name: str, backbone: str | None, weights: Path | None, dev
 
 def _write_run(folder: Path, sides: Sides, fitted: Fitted, result: dict[str, Any]) -> None:
     """The split, the candidates that were compared, and the result, for people and for later."""
+    folder.mkdir(parents=True, exist_ok=True)
     write_split(folder / "split.csv", sides.train, sides.val)
     with (folder / "candidates.csv").open("w", newline="") as file:
         rows = [asdict(entry) for entry in fitted.tried]

@@ -7,10 +7,13 @@ licence being said first, and every failure to download names ``--weights FILE``
 """
 
 import hashlib
+import os
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import torch
 from safetensors import SafetensorError
@@ -99,20 +102,34 @@ def load_by_position(network: nn.Module, state: Mapping[str, Tensor], origin: st
     load_by_name(network, {name: state[other] for name, other in zip(own, theirs, strict=True)}, origin)
 
 
-def from_hub(name: str, create: Callable[[], nn.Module], size: int, licence: str) -> nn.Module:
+def from_hub(name: str, repository: str | None, create: Callable[[], nn.Module], size: int, licence: str) -> nn.Module:
     """Build a network with the weights its library publishes, saying size and licence before any download.
 
     Raises WeightsMissing, naming ``--weights``, when they are not in the local hub cache and there is no network.
     """
-    say = f"weights of {name}: {size / 1e6:.0f} MB, licence {licence or 'not stated'}; from the hub or its local cache"
-    sys.stderr.write(say + "\n")
+    sys.stderr.write(f"weights of {name}: {size / 1e6:.0f} MB, licence {licence}; from the hub or its local cache\n")
+    way_out = "give them with --weights FILE (.safetensors or .pth), or use the default backbone"
+    if repository and not _within_reach(repository):
+        raise WeightsMissing(f"no weights for {name}: no network, and {repository} is not in the local cache; {way_out}")
     try:
         return create()
     except Exception as error:  # hub clients raise many kinds: connection, timeout, offline mode, missing repository
-        raise WeightsMissing(
-            f"no weights for {name}: the hub cannot be reached ({_first_line(error)}); "
-            "give them with --weights FILE (.safetensors or .pth), or use the default backbone"
-        ) from error
+        raise WeightsMissing(f"no weights for {name}: the hub cannot be reached ({_first_line(error)}); {way_out}") from error
+
+
+def _within_reach(repository: str) -> bool:
+    """Whether a repository is in the hub's local cache, or the hub's name resolves (its client would retry for a minute)."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if any(isinstance(try_to_load_from_cache(repository, name), str) for name in ("model.safetensors", "pytorch_model.bin")):
+        return True
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return True
+    try:
+        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
+    except OSError:
+        return False
+    return True
 
 
 def fingerprint(tensors: Mapping[str, Tensor], facts: str) -> str:

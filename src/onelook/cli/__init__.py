@@ -54,3 +54,8 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(0) from None
+    except OSError as error:  # a folder that cannot be written, a path that is too long
+        if debug:
+            raise
+        sys.stderr.write(f"onelook: {error.filename or 'the system'}: {error.strerror or error}\n")
+        raise SystemExit(2) from None

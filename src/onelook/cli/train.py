@@ -84,7 +84,8 @@ def val(
 
     loaded = Model.load(model, weights=weights, device=device.value)
     asked = loaded.head(head)
-    dataset = read(data, task=asked.task, columns=names(columns), classes=asked.classes)
+    learned_from = loaded.records[head].training.get("columns", ()) if head in loaded.records else ()
+    dataset = read(data, task=asked.task, columns=names(columns) or learned_from, classes=asked.classes)
     inside = dataset.side("val")
     found = loaded.evaluate(head, inside if len(inside) else dataset)
     if json:
