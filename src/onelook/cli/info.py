@@ -34,14 +34,24 @@ def info(
     say(model.backbone.summary())
     for name, head in result["heads"].items():
         classes = ", ".join(head["classes"][:12]) + (" ..." if len(head["classes"]) > 12 else "")
-        say(f"{name}: {head['task']} ({classes}); reads {head['reads']}; {headline(head['metrics']) if head['metrics'] else 'ready'}")
+        say(
+            f"{name}: {head['task']} ({classes}); reads {_in_words(head['reads'])}; {headline(head['metrics']) if head['metrics'] else 'ready'}"
+        )
     rows = [[p.part, f"{p.parameters:,}", f"{p.macs / 1e6:,.1f} M", f"{p.bytes / 1e6:,.2f} MB", f"{p.ms:.2f}"] for p in bill.parts]
     table(["part", "parameters", "MACs", "size", "ms a picture"], rows)
     heads = len(bill.parts) - bill.looks
     say(
-        f"{heads} heads, {bill.looks} look{'s' if bill.looks > 1 else ''} a picture: {bill.ms_together:.1f} ms together; "
+        f"{heads} head{'s' * (heads > 1)}, {bill.looks} look{'s' * (bill.looks > 1)} a picture: {bill.ms_together:.1f} ms together; "
         f"as separate models {bill.ms_apart:.1f} ms ({bill.ms_apart / bill.ms_together:.1f} times as long)"
     )
+
+
+def _in_words(reads: dict[str, Any]) -> str:
+    """What a head reads, for people."""
+    parts = [
+        f"{kind} of strides {' '.join(map(str, reads[key]))}" for key, kind in (("pooled", "statistics"), ("maps", "maps")) if reads[key]
+    ]
+    return " and ".join(parts + ["the embedding"] * reads["embedding"])
 
 
 def _facts(model: Any, file: Path | None) -> dict[str, Any]:
