@@ -13,6 +13,11 @@ FAMILIES = [
 ]  # fmt: skip
 
 
+def equal(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    """But for the last bits: oneDNN may choose another kernel for memory that is aligned otherwise."""
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * float(theirs.abs().max()))
+
+
 @pytest.fixture(scope="module", params=[*FAMILIES, "alexnet", "googlenet"])
 def backbone(request: pytest.FixtureRequest) -> Backbone:
     torch.manual_seed(0)
@@ -21,14 +26,14 @@ def backbone(request: pytest.FixtureRequest) -> Backbone:
 
 @torch.inference_mode()
 def test_stages_are_the_network(backbone: Backbone) -> None:
-    """Against timm's and torchvision's own forward: equal to the bit, at another size than the one it was cut at."""
+    """Against timm's and torchvision's own forward, at another size than the one it was cut at."""
     size = backbone.preprocess.size + 32
     x = torch.randn(2, 3, size, size - 32, generator=torch.Generator().manual_seed(0))
     network = backbone.network
     final = network.forward_features(x)
-    assert torch.equal(backbone.run(x), final)
+    equal(backbone.run(x), final)
     outputs = backbone(x)
-    assert torch.equal(outputs[-1], final)
+    equal(outputs[-1], final)
     embedding = backbone.embed(outputs[-1])
     assert embedding.shape == (2, backbone.embedding_size)
     if backbone.classifier is not None:  # resnetv2 classifies with a convolution; it has no ready head here
@@ -47,8 +52,8 @@ def test_facts_are_true(backbone: Backbone) -> None:
     for index, stride in enumerate(backbone.strides):
         assert outputs[index].shape[1] == backbone.channels[stride]
         assert abs(outputs[index].shape[2] - size / stride) <= 2
-        assert torch.equal(outputs[index], backbone.run(x, 0, index + 1)), "a later stage wrote into this map"
-        assert torch.equal(backbone.run(outputs[index], index + 1), outputs[-1])
+        equal(outputs[index], backbone.run(x, 0, index + 1))  # no later stage wrote into this map
+        equal(backbone.run(outputs[index], index + 1), outputs[-1])
         assert backbone.map_sizes(size, size)[stride] == tuple(outputs[index].shape[2:])
 
 
@@ -68,7 +73,7 @@ def test_a_network_that_cannot_be_split_is_frozen_whole() -> None:
     assert not backbone.can_split
     x = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
-        assert torch.equal(backbone(x)[-1], backbone.network.forward_features(x))
+        equal(backbone(x)[-1], backbone.network.forward_features(x))
     assert len(backbone(x)) == 2
 
 

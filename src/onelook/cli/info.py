@@ -34,9 +34,8 @@ def info(
     say(model.backbone.summary())
     for name, head in result["heads"].items():
         classes = ", ".join(head["classes"][:12]) + (" ..." if len(head["classes"]) > 12 else "")
-        say(
-            f"{name}: {head['task']} ({classes}); reads {_in_words(head['reads'])}; {headline(head['metrics']) if head['metrics'] else 'ready'}"
-        )
+        done = headline(head["metrics"]) if head["metrics"] else "ready"
+        say(f"{name}: {head['task']} ({classes}); reads {_in_words(head['reads'])}; {done}")
     rows = [[p.part, f"{p.parameters:,}", f"{p.macs / 1e6:,.1f} M", f"{p.bytes / 1e6:,.2f} MB", f"{p.ms:.2f}"] for p in bill.parts]
     table(["part", "parameters", "MACs", "size", "ms a picture"], rows)
     heads = len(bill.parts) - bill.looks
