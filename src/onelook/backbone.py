@@ -186,7 +186,7 @@ def _pieces_in_a_row(network: nn.Module, probe: Tensor, final: Tensor) -> tuple[
             children += [(f"{name}.{inner}", piece) for inner, piece in module.named_children()]
         else:
             children.append((name, module))
-    x, outputs, end = probe, [], 0
+    x, outputs = probe, []
     for index, (_, module) in enumerate(children):
         try:
             x = module(x.clone())  # in-place activations must not reach into the stored output
@@ -195,9 +195,9 @@ def _pieces_in_a_row(network: nn.Module, probe: Tensor, final: Tensor) -> tuple[
         if not isinstance(x, Tensor) or x.ndim != 4:
             break
         outputs.append(x.clone())
-        if _same(x, final):
-            end = index + 1
-    return children[:end], outputs[:end]
+        if _same(x, final):  # the first that does: what follows may be the identity at this size only (AlexNet's adaptive pool)
+            return children[: index + 1], outputs
+    return [], []
 
 
 def _same(ours: Tensor, theirs: Tensor) -> bool:
