@@ -45,6 +45,11 @@ def test_folders_split_on_disk(tmp_path: Path) -> None:
     assert [sample.path.name for sample in data.side("val").samples] == ["2.png"]
 
 
+def test_a_class_of_trains_is_not_a_split(tmp_path: Path) -> None:
+    data = read(touch(tmp_path, "train/1.png", "car/1.png", "test/1.png"))
+    assert data.classes == ("car", "test", "train")
+
+
 def test_table_of_labels(tmp_path: Path) -> None:
     data = read(table(tmp_path, "Path,Label\na.png,10\nb.png,9\nc.png,10\n"))
     assert data.classes == ("9", "10")  # numbers in their own order

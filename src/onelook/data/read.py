@@ -53,8 +53,11 @@ def class_folders(root: Path) -> dict[str, list[Path]]:
 
 
 def sides(root: Path) -> dict[str | None, Path]:
-    """Side -> folder: {"train": ..., "val": ...} where ``root`` is split on disk, else {None: root}."""
-    names = {folder.name.lower(): folder for folder in root.iterdir() if folder.is_dir()}
+    """Side -> folder: {"train": ..., "val": ...} where ``root`` is split on disk, else {None: root}.
+
+    A side holds class folders; a folder called ``train`` that holds pictures is a class of trains.
+    """
+    names = {folder.name.lower(): folder for folder in root.iterdir() if folder.is_dir() and any(map(Path.is_dir, folder.iterdir()))}
     train = next((names[name] for name in TRAIN_FOLDERS if name in names), None)
     val = next((names[name] for name in VAL_FOLDERS if name in names), None)
     if train is None:
