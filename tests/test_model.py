@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from sklearn.metrics import accuracy_score
 
 import onelook
-from onelook import Geometry, Model, read
+from onelook import Geometry, Look, Model, read
 from onelook.answers import Label, Labels, Values
 from onelook.backbone import Backbone
 from onelook.data.split import split
@@ -124,6 +124,15 @@ def test_ready_head_is_the_networks_own_classifier(lite0: Backbone, cache_root: 
         expected = lite0.network(pixels[None]).softmax(1)[0]
     found = torch.tensor(list(answers["imagenet"].probabilities.values()))  # type: ignore[union-attr]
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_ready_head_cuts_nothing(lite0: Backbone, cache_root: Path) -> None:
+    """Embeddings of other networks may be large; the classifier reads them as they are."""
+    embedding = 100 * torch.randn(3, 1280, generator=torch.Generator().manual_seed(0))
+    head = Model(lite0, None, cache=cache_root, device="cpu").head("imagenet")
+    assert lite0.classifier is not None
+    with torch.inference_mode():
+        assert torch.equal(head(Look((), embedding=embedding)), lite0.classifier(embedding))
 
 
 def test_a_later_head_of_another_size_looks_apart(model: Model, photos: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

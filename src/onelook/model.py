@@ -44,6 +44,7 @@ from onelook.weights import DEFAULT_BACKBONE
 Item = TypeVar("Item")
 READY = "imagenet"  # the backbone's own classifier, there without any training
 VIEWS = 2
+NO_OUTLIER = 2.0**20
 
 
 @dataclass(frozen=True)
@@ -263,7 +264,10 @@ class Model:
         if self.geometry is None or not any(other != name for other in self.heads):
             self.geometry = wanted if size or mode or self.geometry is None else self.geometry
             return
-        if wanted == self.geometry or (size is None and mode is None):
+        if size is None and mode is None:
+            return
+        self._apart.pop(name, None)
+        if wanted == self.geometry:
             return
         self._apart[name] = wanted
         more = (wanted.size / self.geometry.size) ** 2
@@ -300,7 +304,8 @@ class Model:
         assert classifier is not None
         head = Classify(names, embedding=True, inputs=classifier.in_features, form="linear")
         head.last.load_state_dict(classifier.state_dict())
-        head.readout.deviation.fill_(1.0)
+        head.readout.deviation.fill_(NO_OUTLIER)  # powers of two: the classifier reads the embedding to the bit, nothing is cut
+        head.readout.weight.fill_(NO_OUTLIER)
         return cast(Head, head.eval())
 
 
