@@ -150,6 +150,7 @@ def collect(looker: Looker, cache: FeatureCache, paths: Sequence[Path], view_cou
     if fitting < view_count:
         progress.say(f"only {fitting} of {view_count} views fit on the disk")
         view_count = fitting
+    progress.say(f"looks at {len(unique)} pictures, {view_count} views each: at most {needed / 1e6:.1f} MB in {cache.folder}")
     digests: dict[Path, str] = {}
     refused: list[Refused] = []
     batcher = Batcher(BATCH)
@@ -169,7 +170,7 @@ def collect(looker: Looker, cache: FeatureCache, paths: Sequence[Path], view_cou
         if todo:
             cache.append([pixels.row for pixels in todo], looker.look(todo, cache.key.needs))
 
-    with progress.task(f"looking ({needed / 1e6:.0f} MB of cache at most)", len(unique)) as advance:
+    with progress.task("looking", len(unique)) as advance:
         for result in ahead(prepare, unique):
             if isinstance(result, Refused):
                 refused.append(result)

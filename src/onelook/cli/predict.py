@@ -29,6 +29,7 @@ def predict(
 
     loaded = Model.load(model, weights=weights, device=device.value) if model else Model.new(weights=weights, device=device.value)
     failed = count = 0
+    written: set[Path] = set()
     for answers in loaded.predict(pictures, heads=names(heads) or None):
         count += 1
         if answers.error is not None:
@@ -42,21 +43,18 @@ def predict(
             from onelook.draw import draw_answers
 
             draw.mkdir(parents=True, exist_ok=True)
-            draw_answers(answers).save(_unused(draw / f"{answers.path.stem}.png"))
+            draw_answers(answers).save(_unused(draw / f"{answers.path.stem}.png", written))
     if count == 0:
         raise DataError(f"{' '.join(pictures)}: no pictures found")
     if failed:
         raise typer.Exit(3)
 
 
-def _unused(path: Path) -> Path:
-    """``path``, or the same with a number if this run has written one of that name already."""
-    number = 1
-    while str(path) in _written:
+def _unused(path: Path, written: set[Path]) -> Path:
+    """``path``, or the same with a number if this run has written one of that name already; it is added to ``written``."""
+    free, number = path, 1
+    while free in written:
         number += 1
-        path = path.with_name(f"{path.stem.rsplit('~', 1)[0]}~{number}.png")
-    _written.add(str(path))
-    return path
-
-
-_written: set[str] = set()
+        free = path.with_name(f"{path.stem}~{number}{path.suffix}")
+    written.add(free)
+    return free
