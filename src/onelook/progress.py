@@ -22,8 +22,8 @@ class Progress:
 
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Callable[[], None]]:
-        """Yields a function to call once per step."""
-        if self.quiet:
+        """Yields a function to call once per step; a bar is drawn on terminals only."""
+        if self.quiet or not sys.stderr.isatty():
             yield lambda: None
             return
         from rich.console import Console

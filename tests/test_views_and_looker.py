@@ -1,0 +1,96 @@
+"""Views are what they say; looks leave padding out; drawings hold the picture."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from onelook.answers import Answers, Label
+from onelook.backbone import Backbone
+from onelook.data.views import make_view
+from onelook.draw import contact_sheet, draw_answers
+from onelook.engines import TorchEngine
+from onelook.look import Geometry, Needs, pool_statistics
+from onelook.looker import Looker, Refused, look_at
+
+
+@pytest.fixture
+def photo(photos: Path) -> Image.Image:
+    return Image.open(sorted((photos / "temple").iterdir())[3]).convert("RGB")
+
+
+def test_the_four_fixed_views(photo: Image.Image) -> None:
+    pixels = np.asarray(photo)
+    expected = [pixels, pixels[:, ::-1], pixels[::-1], pixels[::-1, ::-1]]
+    for number in range(4):
+        for seed in (0, 1):
+            assert np.array_equal(np.asarray(make_view(photo, number, "ab", seed)), expected[number])
+
+
+def test_drawn_views_depend_on_picture_number_and_seed_only(photo: Image.Image) -> None:
+    def view(number: int, digest: str, seed: int) -> bytes:
+        return make_view(photo, number, digest, seed).tobytes()
+
+    assert view(5, "ab", 0) == view(5, "ab", 0)
+    assert len({view(5, "ab", 0), view(9, "ab", 0), view(5, "cd", 0), view(5, "ab", 1)}) == 4
+    for number in range(4, 40):
+        width, height = make_view(photo, number, "ab", 0).size
+        assert 0.79 * photo.width <= width <= photo.width
+        assert 0.79 * photo.height <= height <= photo.height
+
+
+def test_flipped_maps_are_not_the_maps_of_the_flipped_picture(photo: Image.Image, lite0: Backbone) -> None:
+    """Why views are made from pixels: an even stride sees the mirror image half a step off."""
+    pixels = lite0.normalize(torch.from_numpy(np.array(photo.resize((64, 64)))).permute(2, 0, 1))[None]
+    with torch.inference_mode():
+        pairs = [
+            (looked.flatten(), flipped.flip(-1).flatten()) for looked, flipped in zip(lite0(pixels.flip(-1)), lite0(pixels), strict=True)
+        ]
+    assert min(float(torch.cosine_similarity(looked, flipped, dim=0)) for looked, flipped in pairs) < 0.9
+
+
+@pytest.mark.parametrize("size", [(64, 40), (33, 64), (64, 1), (500, 499)])
+def test_padding_is_left_out_of_statistics(tiny: Backbone, size: tuple[int, int]) -> None:
+    looker = Looker(tiny, TorchEngine(tiny), Geometry(64))
+    picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    content = BytesIO()
+    Image.fromarray(picture).save(content, "PNG")
+    (pixels,) = looker.decode(Path("x.png"), content.getvalue(), "0" * 32)
+    needs = Needs(maps=tiny.strides, pooled=tiny.strides, embedding=True)
+    look = looker.look([pixels], needs)
+    width, height = look.placements[0].content
+    for stride in tiny.strides:
+        shown = look.maps[stride][:, :, : -(-height // stride), : -(-width // stride)]
+        torch.testing.assert_close(look.pooled[stride], pool_statistics(shown))
+
+
+def test_look_at_yields_every_picture_once(tiny: Backbone, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"x")
+    paths = [*sorted(photos.rglob("*.png")), tmp_path / "bad.png"]
+    looker = Looker(tiny, TorchEngine(tiny), Geometry(64))
+    results = list(look_at(looker, paths, Needs(embedding=True)))
+    seen = [path for result in results if not isinstance(result, Refused) for path in result.paths]
+    assert sorted(seen) == sorted(paths[:-1])
+    assert [result.path.name for result in results if isinstance(result, Refused)] == ["bad.png"]
+
+
+def test_drawings_hold_the_picture_and_a_caption(photos: Path) -> None:
+    path = sorted((photos / "flower").iterdir())[0]
+    answers = Answers(path, {"kind": Label("花", 0.9, {"花": 0.9, "tree": 0.1})}, {"look": 1.0})
+    drawn = np.asarray(draw_answers(answers))
+    photo = np.asarray(Image.open(path).convert("RGB"))
+    grow = drawn.shape[1] // photo.shape[1]
+    assert np.array_equal(drawn[: photo.shape[0] * grow : grow, ::grow], photo)
+    band = drawn[photo.shape[0] * grow :]
+    assert band.min() < 40 < 200 < band.max()
+    sheet = contact_sheet([(path, "one\ntwo")] * 7, "title", columns=3, cell=100)
+    assert sheet.size == (300, 40 + 3 * 144)
+
+
+def test_answers_convert_to_supervision() -> None:
+    found = Label("b", 0.7, {"a": 0.3, "b": 0.7}).to_supervision()
+    assert found.class_id.tolist() == [0, 1]
+    assert found.confidence.tolist() == [0.3, 0.7]
