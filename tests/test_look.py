@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from onelook.errors import HeadError, OnelookError
-from onelook.look import Geometry, Look, Needs, join, pool_statistics
+from onelook.look import Geometry, Look, Needs, pool_statistics
 
 sizes = st.integers(1, 3000)
 geometries = st.builds(
@@ -91,14 +91,6 @@ def test_needs_unite_and_missing_strides_are_listed() -> None:
         look.require(Needs(pooled=(4,)))
     with pytest.raises(HeadError, match="embedding"):
         look.require(Needs(embedding=True))
-
-
-def test_join() -> None:
-    place = Geometry(32).place(3, 3)
-    one, two = (Look((place,), {}, {2: torch.full((1, 3, 1), value)}, torch.full((1, 2), value)) for value in (1.0, 2.0))
-    joined = join([one, two])
-    assert len(joined) == 2
-    assert joined.pooled[2][:, 0, 0].tolist() == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("options", [{"mode": "squash"}, {"size": 3}, {"size": 100_000}])

@@ -84,6 +84,11 @@ class Backbone(nn.Module):
         return (pixels.float() - mean) / std
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.network.parameters()).device
+
+    @property
     def classifier(self) -> nn.Linear | None:
         """The network's own last layer, embedding -> logits, where it has one."""
         layer = cast(Any, self.network).get_classifier()
@@ -119,7 +124,7 @@ class Backbone(nn.Module):
         """Stride -> (height, width) of its map for an input of this size."""
         if (height, width) not in self._shapes:
             with torch.inference_mode():
-                maps = self(torch.zeros(1, 3, height, width))
+                maps = self(torch.zeros(1, 3, height, width, device=self.device))
             self._shapes[height, width] = {
                 stride: (int(value.shape[2]), int(value.shape[3])) for stride, value in zip(self.strides, maps, strict=False)
             }

@@ -6,9 +6,9 @@ to undo it; ``Needs`` is what a head asks for; ``Look`` is the immutable result 
     python -c "from onelook import Geometry; print(Geometry(224, 'fit').place(640, 480))"
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import torch
 from PIL import Image
@@ -160,18 +160,6 @@ class Look:
             {stride: value.to(device) for stride, value in self.pooled.items()},
             None if self.embedding is None else self.embedding.to(device),
         )
-
-
-def join(looks: Sequence[Look]) -> Look:
-    """Looks with the same parts and map sizes, one after the other, as one look."""
-    first = looks[0]
-    embeddings = [look.embedding for look in looks]
-    return Look(
-        tuple(placement for look in looks for placement in look.placements),
-        {stride: torch.cat([look.maps[stride] for look in looks]) for stride in first.maps},
-        {stride: torch.cat([look.pooled[stride] for look in looks]) for stride in first.pooled},
-        None if first.embedding is None else torch.cat(cast(list[Tensor], embeddings)),
-    )
 
 
 def pool_statistics(feature_map: Tensor) -> Tensor:

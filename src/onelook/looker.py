@@ -77,7 +77,7 @@ class Looker:
         ]
         pooled = {stride: torch.cat([part.pooled[stride] for part in parts]) for stride in needs.pooled}
         embedding = torch.cat([part.embedding for part in parts if part.embedding is not None]) if needs.embedding else None
-        return Look(placements, {stride: maps[stride] for stride in needs.maps}, pooled, embedding)
+        return Look(placements, {stride: maps[stride] for stride in needs.maps}, pooled, embedding).to("cpu")  # where heads are
 
     def _input(self, pixels: Pixels) -> Tensor:
         normal = self.backbone.normalize(pixels.content)
@@ -226,12 +226,6 @@ def look_at(looker: Looker, paths: Iterable[Path], needs: Needs) -> Iterator[See
             yield from look(group)
             group = []
     yield from look(group)
-
-
-def read_rows(cache: FeatureCache, rows: Sequence[RowId], chunk: int = 512) -> Iterator[Look]:
-    """Cached looks in the order of ``rows``, at most ``chunk`` at a time; rows must share an input size or be pooled."""
-    for start in range(0, len(rows), chunk):
-        yield cache.read(rows[start : start + chunk])
 
 
 def cache_key(looker: Looker, needs: Needs, seed: int, view_count: int) -> CacheKey:

@@ -62,7 +62,7 @@ def price(model: Model) -> Bill:
             needs = needs | model.head(name).needs
         look = looker.look(batch, needs)
         ms = _milliseconds(lambda looker=looker, batch=batch, needs=needs: looker.look(batch, needs)) / BATCH  # type: ignore[misc]
-        one = torch.zeros(1, 3, geometry.size, geometry.size)
+        one = torch.zeros(1, 3, geometry.size, geometry.size, device=model.backbone.device)
         label = "look" if not looks else f"look at {geometry.size}"
         size = sum(value.numel() * value.element_size() for value in model.backbone.stages.state_dict().values())
         parts.append(Part(label, model.backbone.parameter_count(), _macs(lambda one=one: model.backbone(one)), size, ms))  # type: ignore[misc]
