@@ -13,6 +13,7 @@ from PIL import Image
 
 from onelook import read
 from onelook.cli import app, main
+from onelook.data.pictures import open_picture
 from tests.conftest import write_crops
 
 README = Path(__file__).parent.parent / "README.md"
@@ -111,7 +112,7 @@ def test_predict_forms(run: Run, trained: Path, photos: Path, tmp_path: Path) ->
     assert "error" in lines[24]
     drawn = sorted((tmp_path / "drawn").iterdir())
     assert len(drawn) == 25
-    assert Image.open(drawn[0]).width >= 300
+    assert open_picture(drawn[0]).width >= 300
 
 
 def test_predict_without_a_model(run: Run, photos: Path) -> None:
