@@ -51,7 +51,7 @@ def main() -> None:
     model, rows = Model.new(geometry=Geometry(arguments.size)), []
     for number, (train, val) in enumerate(divisions):
         begun = time.perf_counter()
-        fitted = model.fit(f"head{number}", data.pick(train), views=arguments.views, form=arguments.form)
+        fitted = model.fit(f"head{number}", data.pick(train), freeze="all", views=arguments.views, form=arguments.form)
         found = model.evaluate(f"head{number}", data.pick(val)).metrics
         rows.append(found["accuracy"])
         print(

@@ -16,13 +16,13 @@ from statistics import median
 import torch
 
 from onelook import Geometry, Model, read
-from onelook.cache import FeatureCache
+from onelook.data.augment import RECIPES
 from onelook.fit import Recipe, fit
+from onelook.gather import Gatherer
 from onelook.heads import Classify
 from onelook.heads.readout import part_lengths
-from onelook.looker import cache_key, collect
+from onelook.problem import candidate_needs
 from onelook.progress import QUIET
-from onelook.select import Rows, candidate_needs
 from pictures import write_photos
 
 COUNT, REPEATS = 320, 3
@@ -35,11 +35,8 @@ def main() -> None:
         model = Model.new(geometry=Geometry(224), cache=Path(folder))
         looker = model.looker(Geometry(224))
         needs = candidate_needs(model.backbone.strides)[-1]
-        cache = FeatureCache(Path(folder), cache_key(looker, needs, 0, 1), model.backbone)
-        paths = [sample.path for sample in data.samples]
-        found = collect(looker, cache, paths, 1, QUIET)
-        targets = torch.tensor([sample.target for sample in data.samples])
-        rows = Rows(cache, tuple(found.digests[path] for path in paths), 1, targets, torch.arange(COUNT) % 5, torch.ones(COUNT))
+        rows = Gatherer(looker, Path(folder), "classify", data, RECIPES["light"], False, 0, QUIET)(1).rows
+        targets, paths = rows.targets, rows.paths
         inputs = sum(part_lengths(needs, model.backbone.channels, model.backbone.embedding_size))
         head = Classify(data.classes, strides=needs.pooled, embedding=True, inputs=inputs, form="hidden", units=256)
         decoded = (looker.decode(path, path.read_bytes(), "0" * 32)[0].content for path in paths)
@@ -51,7 +48,7 @@ def main() -> None:
 
         def ours() -> float:
             begun = time.perf_counter()
-            list(fit(head, rows.batches(torch.ones(COUNT, dtype=torch.bool), 0), Recipe(epochs=1)))
+            list(fit(head, rows.batches(torch.ones(COUNT, dtype=torch.bool), needs, 0, 128), Recipe(epochs=1)))
             return time.perf_counter() - begun
 
         def theirs() -> float:

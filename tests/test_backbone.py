@@ -76,7 +76,7 @@ def test_no_network_names_the_way_out(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
     with pytest.raises(WeightsMissing, match=r"no network, and timm/resnet18.* --weights FILE"):
         Backbone.load("resnet18")
-    monkeypatch.setattr("onelook.backbone._pretrained", refuse)
+    monkeypatch.setattr("onelook.nets.of_torchvision.alexnet", refuse)
     with pytest.raises(WeightsMissing, match=r"no route to host.* --weights FILE"):
         Backbone.load("alexnet")
     said = capsys.readouterr().err

@@ -17,7 +17,7 @@ from onelook.cache import CacheKey, FeatureCache, check_room, clear_caches, list
 from onelook.engines import TorchEngine
 from onelook.errors import DiskError
 from onelook.look import Geometry, Look, Needs
-from onelook.looker import Looker, cache_key, collect
+from onelook.looker import PLAIN, Looker, collect, open_shelf
 from onelook.progress import QUIET
 
 ALL = Needs(maps=(8, 16), pooled=(4, 32), embedding=True)
@@ -113,8 +113,8 @@ def test_a_changed_picture_is_looked_at_again(tmp_path: Path, tiny: Backbone, ph
     looked = []
     for content in (pictures[0], pictures[0], pictures[1]):
         path.write_bytes(content.read_bytes())
-        cache = FeatureCache(tmp_path, cache_key(looker, ALL, 0, 1), tiny)
-        looked.append(collect(looker, cache, [path], 1, QUIET).looked)
+        shelf = open_shelf(tmp_path, looker, ALL, PLAIN, 0)
+        looked.append(collect(looker, shelf, PLAIN, [path], 1, QUIET).looked)
     assert looked == [1, 0, 1]
 
 

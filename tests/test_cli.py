@@ -217,7 +217,7 @@ def test_interrupt_while_fitting_keeps_the_file(run: Run, photos: Path, trained:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    for phase in ("onelook.model.select", "onelook.model.collect", "onelook.modelfile.save", "onelook.train.read"):
+    for phase in ("onelook.ladder.radial", "onelook.gather.collect", "onelook.modelfile.save", "onelook.train.read"):
         with monkeypatch.context() as patch:
             patch.setattr(phase, interrupt)
             code, _, err = run("train", photos, "--name", "x", "--model", trained, "--quiet")
@@ -228,7 +228,7 @@ def test_interrupt_while_fitting_keeps_the_file(run: Run, photos: Path, trained:
 
 def commands() -> list[list[str]]:
     found = [["train"], ["val"], ["predict"], ["info"], ["retrain"], ["bench"], ["doctor"], ["demo"]]
-    return [*found, ["data", "check"], ["cache", "list"], ["cache", "clear"]]
+    return [*found, ["data", "check"], ["data", "views"], ["cache", "list"], ["cache", "clear"]]
 
 
 def test_every_command_is_listed() -> None:

@@ -11,13 +11,21 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "onelook"
 FLOORS = [
     "cli",
-    "demo bench price train draw",
+    "demo bench",
+    "train validate",
+    "report",
+    "price draw",
     "model",
+    "ladder",
+    "tune",
     "select",
+    "problem gather",
+    "averaged rows",
+    "tail",
     "heads looker fit ridge",
     "cache engines modelfile",
     "backbone measure",
-    "answers look weights progress nets data",
+    "answers look weights progress nets data tta calibrate",
     "errors",
 ]
 

@@ -115,7 +115,7 @@ def test_an_interrupted_run_leaves_its_best(tmp_path: Path) -> None:
 
 
 def test_log(tmp_path: Path) -> None:
-    list(log_steps(fit(head(), batches(), Recipe(epochs=3)), tmp_path / "steps.csv"))
+    list(log_steps("linear", fit(head(), batches(), Recipe(epochs=3)), tmp_path / "steps.csv"))
     lines = (tmp_path / "steps.csv").read_text().splitlines()
-    assert lines[0].startswith("epoch,epochs,loss,metric,learning_rate")
+    assert lines[0].startswith("fit,epoch,epochs,loss,metric,learning_rate")
     assert len(lines) == 4

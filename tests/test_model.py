@@ -49,7 +49,7 @@ def sizes_table(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_learns_photos_it_has_not_seen(model: Model, photos: Path, form: str) -> None:
     data = read(photos)
     train, val = split(data, 0.25, 0)
-    fitted = model.fit("kind", data.pick(train), form=form)  # type: ignore[arg-type]
+    fitted = model.fit("kind", data.pick(train), freeze="all", form=form)  # type: ignore[arg-type]
     assert fitted.held_out["accuracy"] >= 0.9
     found = model.evaluate("kind", data.pick(val))
     assert found.metrics["accuracy"] >= 0.9
@@ -302,9 +302,9 @@ def test_interrupting_while_looking_keeps_looks(lite0: Backbone, photos: Path, t
 
     monkeypatch.setattr("onelook.looker.Looker.look", look)
     with pytest.raises(KeyboardInterrupt):
-        model.fit("kind", read(photos))
+        model.fit("kind", read(photos), freeze="all")
     monkeypatch.undo()
-    assert model.fit("kind", read(photos)).looked == 96 - calls[0]
+    assert model.fit("kind", read(photos), freeze="all").looked == 96 - calls[0]
 
 
 def test_odd_pictures_are_answered(model: Model, photos: Path, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from PIL import Image
 
 from onelook.answers import Answers, Label
 from onelook.backbone import Backbone
-from onelook.data.views import make_view
 from onelook.draw import contact_sheet, draw_answers
 from onelook.engines import TorchEngine
 from onelook.look import Geometry, Needs, pool_statistics
@@ -20,26 +19,6 @@ from onelook.looker import Looker, Refused, look_at
 @pytest.fixture
 def photo(photos: Path) -> Image.Image:
     return Image.open(sorted((photos / "temple").iterdir())[3]).convert("RGB")
-
-
-def test_the_four_fixed_views(photo: Image.Image) -> None:
-    pixels = np.asarray(photo)
-    expected = [pixels, pixels[:, ::-1], pixels[::-1], pixels[::-1, ::-1]]
-    for number in range(4):
-        for seed in (0, 1):
-            assert np.array_equal(np.asarray(make_view(photo, number, "ab", seed)), expected[number])
-
-
-def test_drawn_views_depend_on_picture_number_and_seed_only(photo: Image.Image) -> None:
-    def view(number: int, digest: str, seed: int) -> bytes:
-        return make_view(photo, number, digest, seed).tobytes()
-
-    assert view(5, "ab", 0) == view(5, "ab", 0)
-    assert len({view(5, "ab", 0), view(9, "ab", 0), view(5, "cd", 0), view(5, "ab", 1)}) == 4
-    for number in range(4, 40):
-        width, height = make_view(photo, number, "ab", 0).size
-        assert 0.79 * photo.width <= width <= photo.width
-        assert 0.79 * photo.height <= height <= photo.height
 
 
 def test_flipped_maps_are_not_the_maps_of_the_flipped_picture(photo: Image.Image, lite0: Backbone) -> None:

@@ -1,7 +1,7 @@
 """A pretrained CNN cut into stages, with the facts that others would otherwise have to guess.
 
-Any timm CNN, torchvision's AlexNet and GoogLeNet, and the default: EfficientNet-Lite0, whose ImageNet weights are
-installed with this package. A network is cut where its maps halve; the cut is accepted only if the stages, run one
+Any timm CNN, the networks of ``onelook.nets`` (LeNet-5, AlexNet, ZFNet ...), and the default: EfficientNet-Lite0, whose ImageNet
+weights are installed with this package. A network is cut where its maps halve; the cut is accepted only if the stages, run one
 after the other, give the tensor that the network's own ``forward_features`` gives.
 
     python -c "from onelook import Backbone; print(Backbone.load().summary())"
@@ -11,6 +11,7 @@ import difflib
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,8 @@ from torch import Tensor, nn
 
 from onelook import weights
 from onelook.errors import BackboneError
-from onelook.look import Geometry
+from onelook.look import PIXELS, Geometry
+from onelook.nets import NETS
 from onelook.weights import DEFAULT_BACKBONE, Preprocess, Source
 
 
@@ -51,7 +53,8 @@ class Backbone(nn.Module):
     def load(name: str = DEFAULT_BACKBONE, *, weights_file: Path | str | None = None) -> "Backbone":
         """The backbone ``name`` with its pretrained weights, from the package, from ``weights_file``, or from the hub.
 
-        ``random:NAME`` builds it with random weights (for tests and for training from scratch). Raises BackboneError
+        ``random:NAME`` builds it with random weights (for training from scratch), as does a name for which no weights were
+        ever published. Raises BackboneError
         for an unknown name or a network that is no CNN, WeightsMissing where weights cannot be had.
         """
         network, preprocess, source = _build(name, None if weights_file is None else Path(weights_file))
@@ -82,6 +85,15 @@ class Backbone(nn.Module):
         mean = torch.tensor(self.preprocess.mean).view(3, 1, 1) * 255
         std = torch.tensor(self.preprocess.std).view(3, 1, 1) * 255
         return (pixels.float() - mean) / std
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """``stride2``, ``stride4`` ... by the stride at which a stage ends; ``final`` is what comes behind the last map."""
+        return (*(f"stride{stride}" for stride in self.strides), "final")[: len(self.stages)]
+
+    def stride_before(self, cut: int) -> int:
+        """The stride of the map that stage number ``cut`` reads; 1, the pixels, for the first."""
+        return self.strides[cut - 1] if cut else PIXELS
 
     @property
     def device(self) -> torch.device:
@@ -252,24 +264,26 @@ def _build(name: str, weights_file: Path | None) -> tuple[nn.Module, Preprocess,
     random, name = name.startswith("random:"), name.removeprefix("random:")
     if name == DEFAULT_BACKBONE:
         name = "tf_efficientnet_lite0"
-    if name in ("alexnet", "googlenet"):
-        from onelook.nets import of_torchvision
-
-        network = getattr(of_torchvision, name)()
-        preprocess = of_torchvision.PREPROCESS[name]
-    else:
-        network = _timm(name)
-        preprocess = _timm_preprocess(network)
-    if random:
-        return network, preprocess, Source("random", "random", "none")
-    size = sum(value.numel() * value.element_size() for value in network.state_dict().values())
-    if weights_file:
+    network, preprocess, pretrained, licence = _architecture(name)
+    if weights_file and not random:
         weights.load_by_name(network, weights.read_state(weights_file), str(weights_file))
         return network, preprocess, Source("file", weights_file.name, "not stated", weights_file.stat().st_size)
-    configuration: dict[str, Any] = getattr(network, "pretrained_cfg", {})
-    licence = configuration.get("license") or ("BSD-3-Clause" if name in ("alexnet", "googlenet") else "not stated")
-    network = weights.from_hub(name, configuration.get("hf_hub_id"), lambda: _pretrained(name), size, licence)
-    return network, preprocess, Source("hub", configuration.get("hf_hub_id") or name, licence, size)
+    if random or pretrained is None:
+        return network, preprocess, Source("random", "random", "none")
+    size = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    repository = getattr(network, "pretrained_cfg", {}).get("hf_hub_id")
+    network = weights.from_hub(name, repository, pretrained, size, licence)
+    return network, preprocess, Source("hub", repository or name, licence, size)
+
+
+def _architecture(name: str) -> tuple[nn.Module, Preprocess, Callable[[], nn.Module] | None, str]:
+    """A network with starting weights, its preprocessing, how to get it with published weights (None: there are none), their licence."""
+    if name in NETS:
+        net = NETS[name]
+        return net.build(), net.preprocess, net.pretrained, net.licence
+    network = _timm(name)
+    facts: dict[str, Any] = getattr(network, "pretrained_cfg", {})
+    return network, _timm_preprocess(network), lambda: _timm(name, pretrained=True), facts.get("license") or "not stated"
 
 
 def _timm(name: str, *, pretrained: bool = False) -> nn.Module:
@@ -277,18 +291,10 @@ def _timm(name: str, *, pretrained: bool = False) -> nn.Module:
 
     architecture = name.split(".")[0]
     if not timm.is_model(architecture):
-        known = [DEFAULT_BACKBONE, "alexnet", "googlenet", *timm.list_models()]
+        known = [DEFAULT_BACKBONE, *NETS, *timm.list_models()]
         near = difflib.get_close_matches(architecture, known, 3) or ["resnet50", "convnext_tiny", DEFAULT_BACKBONE]
         raise BackboneError(f"backbone {name!r} is unknown; did you mean {', '.join(near)}?")
     return cast(nn.Module, timm.create_model(name, pretrained=pretrained))
-
-
-def _pretrained(name: str) -> nn.Module:
-    if name in ("alexnet", "googlenet"):
-        from onelook.nets import of_torchvision
-
-        return cast(nn.Module, getattr(of_torchvision, name)(pretrained=True))
-    return _timm(name, pretrained=True)
 
 
 def _timm_preprocess(network: nn.Module) -> Preprocess:

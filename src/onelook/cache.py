@@ -21,7 +21,7 @@ import shutil
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from torch import Tensor
 
 from onelook.backbone import Backbone
 from onelook.errors import DiskError
-from onelook.look import Geometry, Look, Needs, Placement
+from onelook.look import PIXELS, Geometry, Look, Needs, Placement, join
 
 _RECORD = struct.Struct("<16sIIIQI4x")  # digest, view, width, height, offset in values, crc of what is before it
 _CHECKED = struct.Struct("<16sIIIQ")
@@ -110,6 +110,10 @@ class FeatureCache:
         """How many float16 values a row of an input of ``size`` (width, height) takes."""
         return sum(int(np.prod(shape)) for _, _, shape in self._parts(size))
 
+    def place(self, row: RowId) -> Placement:
+        """How the view of this row lies in the network's input."""
+        return self.key.geometry.place(*self._rows[row][1:])
+
     def append(self, rows: Sequence[RowId], look: Look) -> None:
         """Add one row per picture of ``look``; rows that are already here are skipped. Raises DiskError when full."""
         parts = self._flatten(look)
@@ -142,10 +146,10 @@ class FeatureCache:
                 self.refresh()
                 raise _disk_error(self.folder, error, len(self._rows)) from error
 
-    def read(self, rows: Sequence[RowId], device: str = "cpu") -> Look:
-        """The look of these rows, as float32; all must be of one input size."""
+    def read(self, rows: Sequence[RowId]) -> Look:
+        """The look of these rows, as float32; all must be of one input size if there are maps."""
         where = [self._rows[row] for row in rows]
-        placements = tuple(self.key.geometry.place(width, height) for _, width, height in where)
+        placements = tuple(map(self.place, rows))
         parts = self._parts(placements[0].input)
         length = sum(int(np.prod(shape)) for _, _, shape in parts)
         values = np.memmap(self.folder / "looks.f16", dtype=np.float16, mode="r")
@@ -154,7 +158,7 @@ class FeatureCache:
             block = np.asarray(values.reshape(-1, length)[offsets // length])
         else:
             block = np.stack([values[offset : offset + length] for offset in offsets])
-        tensor = torch.from_numpy(block).to(device).float()
+        tensor = torch.from_numpy(block).float()
         return _unflatten(tensor, parts, placements)
 
     def _flatten(self, look: Look) -> list[np.ndarray]:
@@ -186,6 +190,84 @@ class FeatureCache:
             return 0
         offset, width, height = next(reversed(self._rows.values()))
         return offset + self.row_values(self.key.geometry.place(width, height).input)
+
+
+class Shelf:
+    """The caches that together hold the looks at one set of views; same verbs as ``FeatureCache``.
+
+    Every map lies by itself, as do pooled statistics with the embedding: heads that read statistics only are not slowed by maps, and
+    one pass over the pictures fills all. Views below ``fixed`` are the same for every recipe and seed and lie under the key's
+    plain twin, so that more views need looks at those only that are new.
+    """
+
+    def __init__(self, root: Path, key: CacheKey, backbone: Backbone, fixed: int) -> None:
+        self.root, self.key, self.backbone, self.fixed = root, key, backbone, fixed
+        needs = key.needs
+        vectors = [Needs(pooled=needs.pooled, embedding=needs.embedding)] if needs.pooled or needs.embedding else []
+        self.kinds = [*vectors, *(Needs(maps=(stride,)) for stride in needs.maps if stride != PIXELS)]
+        self._open: dict[tuple[Needs, bool], FeatureCache] = {}
+
+    def cache(self, kind: Needs, drawn: bool) -> FeatureCache:
+        """The cache that keeps ``kind`` of the views that are drawn, or of those that are fixed; opened when first asked for."""
+        if (kind, drawn) not in self._open:
+            key = replace(self.key, needs=kind) if drawn else replace(self.key, needs=kind, recipe="mirrors", seed=0)
+            self._open[kind, drawn] = FeatureCache(self.root, key, self.backbone)
+        return self._open[kind, drawn]
+
+    def missing(self, rows: Sequence[RowId]) -> list[RowId]:
+        """Those of ``rows`` that a cache lacks, each once, in order."""
+        parts = self._split(rows)
+        lacking = {
+            row for kind in self.kinds for drawn, where in parts for row in self.cache(kind, drawn).missing([rows[i] for i in where])
+        }
+        return [row for row in dict.fromkeys(rows) if row in lacking]
+
+    def row_values(self, size: tuple[int, int], needs: Needs | None = None) -> int:
+        """How many float16 values a look (or what ``needs`` names of it) takes at an input of ``size`` (width, height)."""
+        return sum(self.cache(kind, False).row_values(size) for kind in self.kinds if needs is None or _serves(kind, needs))
+
+    def append(self, rows: Sequence[RowId], look: Look) -> None:
+        """Add what is missing of ``look``, one row per picture. Raises DiskError when full."""
+        for drawn, where in self._split(rows):
+            part = look.pick(where)
+            for kind in self.kinds:
+                self.cache(kind, drawn).append([rows[index] for index in where], part)
+
+    def place(self, row: RowId) -> Placement:
+        """How the view of this row lies in the network's input."""
+        return self.cache(self.kinds[0], self._is_drawn(row)).place(row)
+
+    def read(self, rows: Sequence[RowId], needs: Needs) -> Look:
+        """The look of these rows with the kinds of parts that ``needs`` names; maps need rows of one input size."""
+        parts = self._split(rows)
+        back = inverse([index for _, where in parts for index in where])
+        found = Look(tuple(map(self.place, rows)))
+        for kind in self.kinds:
+            if _serves(kind, needs):
+                whole = join([self.cache(kind, drawn).read([rows[index] for index in where]) for drawn, where in parts])
+                found = found.beside(whole if len(parts) == 1 else whole.pick(back))
+        return found
+
+    def _is_drawn(self, row: RowId) -> bool:
+        return row[1] >= self.fixed
+
+    def _split(self, rows: Sequence[RowId]) -> list[tuple[bool, list[int]]]:
+        """The places of fixed and of drawn views among ``rows``, those that there are."""
+        sides = [(drawn, [index for index, row in enumerate(rows) if self._is_drawn(row) == drawn]) for drawn in (False, True)]
+        return [(drawn, where) for drawn, where in sides if where]
+
+
+def _serves(kept: Needs, needs: Needs) -> bool:
+    """Whether a cache that keeps ``kept`` holds anything that ``needs`` names."""
+    return bool(set(kept.maps) & set(needs.maps)) or (not kept.maps and bool(needs.pooled or needs.embedding))
+
+
+def inverse(order: Sequence[int]) -> list[int]:
+    """The permutation that undoes ``order``."""
+    back = [0] * len(order)
+    for place, index in enumerate(order):
+        back[index] = place
+    return back
 
 
 def _unflatten(tensor: Tensor, parts: list[tuple[str, int, tuple[int, ...]]], placements: tuple[Placement, ...]) -> Look:

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
+from PIL import Image
 
 from onelook.data.read import read
 from onelook.data.samples import Dataset, Sample
@@ -25,6 +25,7 @@ from onelook.errors import OnelookError
 from onelook.model import Evaluated, Model
 from onelook.price import Bill, price
 from onelook.progress import QUIET, Progress
+from onelook.report import worst_errors
 from onelook.train import train
 
 LICENCE = "CC BY-NC-SA 4.0, non-commercial"
@@ -89,17 +90,7 @@ def write_labels(path: Path, seed: int) -> Path:
     return path
 
 
-def _worst(found: Evaluated, classes: tuple[str, ...], count: int = 18) -> Any:
+def _worst(found: Evaluated, classes: tuple[str, ...]) -> Image.Image:
     """A contact sheet of the errors that the head was surest of."""
-    probabilities = torch.as_tensor(found.raw).double().softmax(dim=1)
-    said = probabilities.argmax(dim=1)
-    wrong = (said != found.targets).nonzero().flatten().tolist()
-    wrong.sort(key=lambda index: -float(probabilities[index, said[index]]))
-    cells = [
-        (
-            found.paths[index],
-            f"said {classes[int(said[index])]} {float(probabilities[index, said[index]]):.0%}\nis {classes[int(found.targets[index])]}",
-        )
-        for index in wrong[:count]
-    ]
-    return contact_sheet(cells, f"defect: the {len(cells)} surest of {len(wrong)} errors on {len(found.paths)} cells")
+    cells = [(found.paths[index], said.replace(", ", "\n")) for index, said in worst_errors(found, classes)]
+    return contact_sheet(cells, f"defect: the {len(cells)} surest errors on {len(found.paths)} cells")

@@ -10,7 +10,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from onelook.answers import Answers
-from onelook.data.pictures import open_picture
+from onelook.data.augment import Recipe, View, make_view, with_components
+from onelook.data.pictures import open_picture, read_bytes
+from onelook.errors import OnelookError, PictureError
 
 INK, PAPER = (255, 255, 255), (24, 24, 28)
 
@@ -52,6 +54,36 @@ def contact_sheet(pictures: Sequence[tuple[Path, str]], title: str, *, columns: 
         for line, text in enumerate(caption.split("\n")):
             pen.text((left + 8, top + cell + line * 18), text, fill=INK, font=_font(13))
     return sheet
+
+
+def views_sheet(paths: Sequence[Path], recipe: Recipe, views: int, seed: int = 0, *, cell: int = 160) -> Image.Image:
+    """The first ``views`` views of every picture: a row a picture, a column a view. Unreadable pictures are left out."""
+    recipe = with_components(recipe, paths, seed)
+    rows = []
+    for path in paths:
+        try:
+            content, digest = read_bytes(path)
+            view = View(open_picture(path, content=content, at_least=cell))
+        except PictureError:
+            continue
+        rows.append([make_view(view, recipe, number, digest, seed).picture for number in range(views)])
+    head = 40
+    sheet = Image.new("RGB", (views * cell, head + max(1, len(rows)) * cell), PAPER)
+    ImageDraw.Draw(sheet).text((10, 10), f"{recipe.name}: view 0 is the picture itself", fill=INK, font=_font(18))
+    for down, row in enumerate(rows):
+        for across, picture in enumerate(row):
+            picture.thumbnail((cell - 8, cell - 8))
+            sheet.paste(picture, (across * cell + (cell - picture.width) // 2, head + down * cell + (cell - picture.height) // 2))
+    return sheet
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture where the user said. Raises OnelookError naming the file for a suffix or a folder that cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+    except (OSError, ValueError) as error:
+        raise OnelookError(f"{path}: cannot be written ({error}); name a .png or .jpg file in a folder of yours") from error
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -5,6 +5,7 @@ OnelookError                exit code 2: the request cannot be carried out as as
 ├── BackboneError           unknown network, a network that cannot be split, weights that do not fit it
 │   └── WeightsMissing      the weights are neither installed nor reachable; names ``--weights FILE``
 ├── HeadError               unknown head, unknown task, a head that reads what a look does not have
+├── BudgetError             the time given is too short; says what it would take
 ├── DiskError               the disk is full or not writable; says what is kept
 └── UnreadableError         exit code 3: an input file cannot be read
     ├── PictureError        one picture: corrupt, truncated, too large, not a picture
@@ -32,6 +33,10 @@ class WeightsMissing(BackboneError):
 
 class HeadError(OnelookError):
     """A head is unknown or asks for something that a look does not have."""
+
+
+class BudgetError(OnelookError):
+    """The time given is too short for anything; says what it would take."""
 
 
 class DiskError(OnelookError):

@@ -5,6 +5,7 @@ head holds the best weights seen. Two runs on a CPU with one seed give equal byt
 """
 
 import csv
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from onelook.look import Look
 
 Batches = Callable[[int], Iterable[tuple[Look, Tensor]]]  # epoch -> its batches, in a fixed order
+Groups = Iterable[tuple[float, Iterable[nn.Parameter]]]  # factor on the learning rate, parameters
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Recipe:
     epochs: int = 30
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
+    warmup: float = 0.0  # share of the training over which the learning rate rises to its full size
     patience: int | None = None  # epochs without a better watched metric before stopping
     seed: int = 0
 
@@ -51,18 +54,22 @@ def fit(
     batches: Batches,
     recipe: Recipe,
     *,
+    groups: Groups | None = None,
+    batches_per_epoch: int = 1,
     watch: Callable[[], float] | None = None,
     checkpoint: Path | None = None,
 ) -> Iterator[Step]:
     """Train ``head`` in place, yielding one Step per epoch.
 
+    ``groups``: factors on the learning rate and the parameters that they hold for (default: all, 1). ``batches_per_epoch``: the
+    schedule moves with every batch if it is given, else with every epoch.
     ``watch`` is asked after every epoch; the weights of its best answer are kept (without it, the last are).
     ``checkpoint``: a file that is written after every epoch and resumed from if it stands: optimiser, schedule, random
     numbers and best weights included. Interrupting the generator leaves the head with its best weights so far.
     """
     torch.manual_seed(recipe.seed)
-    optimizer = _optimizer(head, recipe)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _cosine(recipe))
+    optimizer = _optimizer(head, recipe, groups)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _cosine(recipe, batches_per_epoch))
     best_metric, best_state, since_best, first = -float("inf"), None, 0, 0
     if checkpoint is not None and checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
@@ -76,8 +83,11 @@ def fit(
         for epoch in range(first, recipe.epochs):
             rate = float(optimizer.param_groups[0]["lr"])
             head.train()
-            loss = _step_lbfgs(head, batches, optimizer, recipe) if recipe.optimizer == "lbfgs" else _epoch(head, batches(epoch), optimizer)
-            schedule.step()
+            if recipe.optimizer == "lbfgs":
+                loss = _step_lbfgs(head, batches, optimizer, recipe)
+                schedule.step()
+            else:
+                loss = _epoch(head, batches(epoch), optimizer, schedule, batches_per_epoch)
             head.eval()
             metric = watch() if watch else None
             better = metric is None or metric > best_metric
@@ -100,41 +110,58 @@ def fit(
             checkpoint.unlink()
 
 
-def log_steps(steps: Iterable[Step], path: Path) -> Iterator[Step]:
-    """Pass steps on while writing them to a CSV file, one line each."""
-    with path.open("w", newline="") as file:
-        writer: csv.DictWriter[str] | None = None
-        for step in steps:
-            row = asdict(step)
-            if writer is None:
-                writer = csv.DictWriter(file, list(row))
+def log_steps(title: str, steps: Iterable[Step], path: Path) -> Iterator[Step]:
+    """Pass steps on while adding them to a CSV file, one line each behind the title of their fit."""
+    for step in steps:
+        row = {"fit": title, **asdict(step)}
+        fresh = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if fresh:
                 writer.writeheader()
             writer.writerow(row)
-            file.flush()
-            yield step
+        yield step
 
 
-def _optimizer(head: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    return torch.optim.LBFGS(parameters, lr=1.0, max_iter=20, history_size=10, line_search_fn="strong_wolfe")
-
-
-def _cosine(recipe: Recipe) -> Callable[[int], float]:
+def _optimizer(head: nn.Module, recipe: Recipe, groups: Groups | None) -> torch.optim.Optimizer:
     if recipe.optimizer == "lbfgs":
-        return lambda epoch: 1.0
-    return lambda epoch: 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * epoch / recipe.epochs))))
+        parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
+        return torch.optim.LBFGS(parameters, lr=1.0, max_iter=20, history_size=10, line_search_fn="strong_wolfe")
+    chosen = [(factor, list(parameters)) for factor, parameters in (groups or [(1.0, head.parameters())])]
+    rated = [
+        {"params": [parameter for parameter in parameters if parameter.requires_grad], "lr": recipe.learning_rate * factor}
+        for factor, parameters in chosen
+    ]
+    return torch.optim.AdamW([group for group in rated if group["params"]], lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
 
 
-def _epoch(head: nn.Module, batches: Iterable[tuple[Look, Tensor]], optimizer: torch.optim.Optimizer) -> float:
+def _cosine(recipe: Recipe, batches_per_epoch: int) -> Callable[[int], float]:
+    """Up in a line while warming, then down in half a cosine."""
+    if recipe.optimizer == "lbfgs":
+        return lambda step: 1.0
+    total = recipe.epochs * batches_per_epoch
+
+    def factor(step: int) -> float:
+        done = min(step / total, 1.0)
+        return min(1.0, (step + 1) / max(1.0, recipe.warmup * total)) * 0.5 * (1 + math.cos(math.pi * done))
+
+    return factor
+
+
+def _epoch(
+    head: nn.Module, batches: Iterable[tuple[Look, Tensor]], optimizer: torch.optim.Optimizer, schedule: Any, batches_per_epoch: int
+) -> float:
     total, count = 0.0, 0
     for look, target in batches:
         optimizer.zero_grad(set_to_none=True)
         loss = _loss(head, look, target)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        if batches_per_epoch > 1:
+            schedule.step()
         total, count = total + float(loss.detach()) * len(target), count + len(target)
+    if batches_per_epoch <= 1:
+        schedule.step()
     return total / max(count, 1)
 
 

@@ -6,7 +6,7 @@ to undo it; ``Needs`` is what a head asks for; ``Look`` is the immutable result 
     python -c "from onelook import Geometry; print(Geometry(224, 'fit').place(640, 480))"
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from onelook.errors import HeadError, OnelookError
 
 Mode = Literal["fit", "stretch", "crop"]
+PIXELS = 1  # the stride under which a look holds the normalised pixels
 
 
 @dataclass(frozen=True)
@@ -126,13 +127,21 @@ class Needs:
         )
 
 
+def union(all_needs: Iterable[Needs]) -> Needs:
+    """All that any of these needs names."""
+    whole = Needs()
+    for needs in all_needs:
+        whole = whole | needs
+    return whole
+
+
 @dataclass(frozen=True)
 class Look:
     """The immutable result of one pass over a batch of B pictures.
 
-    ``maps``: stride -> (B, C, ~H/stride, ~W/stride). ``pooled``: stride -> (B, 3, C): mean, maximum and standard
-    deviation of that stride's map over the picture, padding left out. ``embedding``: (B, D), what the network's own
-    classifier reads. ``placements``: one per picture.
+    ``maps``: stride -> (B, C, ~H/stride, ~W/stride); stride 1 is the normalised pixels themselves. ``pooled``: stride -> (B, 3, C):
+    mean, maximum and standard deviation of that stride's map over the picture, padding left out. ``embedding``: (B, D), what
+    the network's own classifier reads. ``placements``: one per picture.
     """
 
     placements: tuple[Placement, ...]
@@ -154,12 +163,32 @@ class Look:
 
     def to(self, device: torch.device | str) -> "Look":
         """The same look on another device."""
-        return Look(
-            self.placements,
-            {stride: value.to(device) for stride, value in self.maps.items()},
-            {stride: value.to(device) for stride, value in self.pooled.items()},
-            None if self.embedding is None else self.embedding.to(device),
-        )
+        return self._each(lambda value: value.to(device), self.placements)
+
+    def pick(self, indices: Sequence[int]) -> "Look":
+        """The look at these pictures only, in this order."""
+        return self._each(lambda value: value[list(indices)], tuple(self.placements[index] for index in indices))
+
+    def beside(self, other: "Look") -> "Look":
+        """This look with the parts of another look at the same pictures added."""
+        embedding = self.embedding if other.embedding is None else other.embedding
+        return Look(self.placements, {**self.maps, **other.maps}, {**self.pooled, **other.pooled}, embedding)
+
+    def _each(self, change: Callable[[Tensor], Tensor], placements: tuple[Placement, ...]) -> "Look":
+        maps = {stride: change(value) for stride, value in self.maps.items()}
+        pooled = {stride: change(value) for stride, value in self.pooled.items()}
+        return Look(placements, maps, pooled, None if self.embedding is None else change(self.embedding))
+
+
+def join(looks: Sequence[Look]) -> Look:
+    """Looks with the same parts, one after the other."""
+    first = looks[0]
+    if len(looks) == 1:
+        return first
+    maps = {stride: torch.cat([look.maps[stride] for look in looks]) for stride in first.maps}
+    pooled = {stride: torch.cat([look.pooled[stride] for look in looks]) for stride in first.pooled}
+    embedding = None if first.embedding is None else torch.cat([look.embedding for look in looks if look.embedding is not None])
+    return Look(tuple(placement for look in looks for placement in look.placements), maps, pooled, embedding)
 
 
 def pool_statistics(feature_map: Tensor) -> Tensor:
@@ -167,6 +196,44 @@ def pool_statistics(feature_map: Tensor) -> Tensor:
     flat = feature_map.flatten(2)
     deviation, mean = torch.std_mean(flat, dim=2, correction=0)
     return torch.stack([mean, flat.amax(dim=2), deviation], dim=1)
+
+
+def summarize(
+    maps: Mapping[int, Tensor], final: Tensor, placements: Sequence[Placement], needs: Needs, embed: Callable[[Tensor], Tensor]
+) -> Look:
+    """The look that ``needs`` names, from a network's maps (stride -> (B, C, H, W)) and its final stage's output.
+
+    ``embed``: final stage's output -> embedding. Padding is left out of statistics and embedding: pictures are taken in runs of equal
+    content, so that a picture's part does not depend on the others.
+    """
+    pooled: dict[int, list[Tensor]] = {stride: [] for stride in needs.pooled}
+    embeddings = []
+    for start, stop in _runs([(placement.content, placement.input) for placement in placements]):
+        for stride in needs.pooled:
+            pooled[stride].append(pool_statistics(_shown(maps[stride][start:stop], placements[start])))
+        if needs.embedding:
+            embeddings.append(embed(_shown(final[start:stop], placements[start])))
+    return Look(
+        tuple(placements),
+        {stride: maps[stride] for stride in needs.maps},
+        {stride: torch.cat(parts) for stride, parts in pooled.items()},
+        torch.cat(embeddings) if needs.embedding else None,
+    )
+
+
+def _shown(feature_map: Tensor, placement: Placement) -> Tensor:
+    """The part of a map (B, C, h, w) that shows the picture."""
+    if placement.content == placement.input:
+        return feature_map
+    high = -(-feature_map.shape[2] * placement.content[1] // placement.input[1])
+    wide = -(-feature_map.shape[3] * placement.content[0] // placement.input[0])
+    return feature_map[:, :, :high, :wide]
+
+
+def _runs(keys: Sequence[object]) -> list[tuple[int, int]]:
+    """Start and stop of each stretch of equal keys."""
+    starts = [index for index, key in enumerate(keys) if index == 0 or key != keys[index - 1]]
+    return list(zip(starts, [*starts[1:], len(keys)], strict=True))
 
 
 def _round_up(value: int, multiple: int) -> int:

@@ -5,8 +5,9 @@ The same way is taken in training (through the cache) and in prediction, so the 
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from PIL import Image
@@ -14,15 +15,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from onelook.backbone import Backbone
-from onelook.cache import CacheKey, FeatureCache, RowId, check_room
-from onelook.data import views
+from onelook.cache import CacheKey, RowId, Shelf, check_room
+from onelook.data.augment import RECIPES, Recipe, View, make_view
 from onelook.data.pictures import ahead, open_picture, read_bytes
 from onelook.engines import Engine
 from onelook.errors import PictureError
-from onelook.look import Geometry, Look, Needs, Placement, pool_statistics
+from onelook.look import PIXELS, Geometry, Look, Needs, Placement, summarize
 from onelook.progress import Progress
+from onelook.tta import PLAIN as PLAIN_SHOT
+from onelook.tta import Shot
 
+Item = TypeVar("Item")
 BATCH = 16
+PLAIN = RECIPES["none"]
 
 
 @dataclass(frozen=True)
@@ -51,33 +56,41 @@ class Looker:
         self.geometry = geometry
         self.interpolation = Image.Resampling[backbone.preprocess.interpolation.upper()]
 
-    def decode(self, path: Path, content: bytes, digest: str, numbers: Sequence[int] = (0,), seed: int = 0) -> list[Pixels]:
+    def decode(
+        self, path: Path, content: bytes, digest: str, numbers: Sequence[int] = (0,), recipe: Recipe = PLAIN, seed: int = 0
+    ) -> list[Pixels]:
         """The views ``numbers`` of one picture as bytes, scaled as ``geometry`` says. Raises PictureError."""
         at_least = 2 * self.geometry.size
         picture = open_picture(path, content=content, at_least=at_least)
-        decoded = []
-        for number in numbers:
-            view = views.make_view(picture, number, digest, seed)
-            placement = self.geometry.place(*view.size)
-            scaled = self.geometry.apply(view, self.interpolation)
-            pixels = torch.frombuffer(bytearray(scaled.tobytes()), dtype=torch.uint8).reshape(scaled.height, scaled.width, 3)
-            decoded.append(Pixels((digest, number), pixels.permute(2, 0, 1), placement))
-        return decoded
+        small = picture.reduce(max(1, min(picture.size) // at_least))  # what drawn views are made from
+        return [
+            self.scale(make_view(View(picture if number < recipe.fixed else small), recipe, number, digest, seed).picture, (digest, number))
+            for number in numbers
+        ]
+
+    def at(self, factor: float) -> "Looker":
+        """The same at another input size, as a multiple of this one's."""
+        if factor == 1:
+            return self
+        return Looker(self.backbone, self.engine, replace(self.geometry, size=round(self.geometry.size * factor)))
+
+    def scale(self, picture: Image.Image, row: RowId) -> Pixels:
+        """A picture as bytes of the size that ``geometry`` gives it."""
+        placement = self.geometry.place(*picture.size)
+        scaled = self.geometry.apply(picture, self.interpolation)
+        pixels = torch.frombuffer(bytearray(scaled.tobytes()), dtype=torch.uint8).reshape(scaled.height, scaled.width, 3)
+        return Pixels(row, pixels.permute(2, 0, 1), placement)
 
     @torch.inference_mode()
     def look(self, batch: Sequence[Pixels], needs: Needs) -> Look:
         """One look at pictures that share an input size; each picture's part does not depend on the others."""
-        outputs = self.engine(torch.stack([self._input(pixels) for pixels in batch]))
+        x = torch.stack([self._input(pixels) for pixels in batch])
         placements = tuple(pixels.placement for pixels in batch)
-        maps = dict(zip(self.backbone.strides, outputs, strict=False))
-        runs = _runs([placement.content for placement in placements])
-        parts = [
-            self._parts({s: m[start:stop] for s, m in maps.items()}, outputs[-1][start:stop], placements[start], needs)
-            for start, stop in runs
-        ]
-        pooled = {stride: torch.cat([part.pooled[stride] for part in parts]) for stride in needs.pooled}
-        embedding = torch.cat([part.embedding for part in parts if part.embedding is not None]) if needs.embedding else None
-        return Look(placements, {stride: maps[stride] for stride in needs.maps}, pooled, embedding).to("cpu")  # where heads are
+        if needs.maps == (PIXELS,) and not needs.pooled and not needs.embedding:  # a tail from cut 0 brings the whole network
+            return Look(placements, {PIXELS: x})
+        outputs = self.engine(x)
+        maps = {PIXELS: x, **dict(zip(self.backbone.strides, outputs, strict=False))}
+        return summarize(maps, outputs[-1], placements, needs, self.backbone.embed).to("cpu")  # where heads are
 
     def _input(self, pixels: Pixels) -> Tensor:
         normal = self.backbone.normalize(pixels.content)
@@ -85,45 +98,23 @@ class Looker:
         below = pixels.placement.input[1] - normal.shape[1]
         return functional.pad(normal, (0, right, 0, below)) if right or below else normal
 
-    def _parts(self, maps: dict[int, Tensor], final: Tensor, placement: Placement, needs: Needs) -> Look:
-        """Pooled parts of pictures that share their content size, padding left out."""
 
-        def shown(feature_map: Tensor) -> Tensor:
-            if placement.content == placement.input:
-                return feature_map
-            high = -(-feature_map.shape[2] * placement.content[1] // placement.input[1])
-            wide = -(-feature_map.shape[3] * placement.content[0] // placement.input[0])
-            return feature_map[:, :, :high, :wide]
-
-        pooled = {stride: pool_statistics(shown(maps[stride])) for stride in needs.pooled}
-        return Look((), {}, pooled, self.backbone.embed(shown(final)) if needs.embedding else None)
-
-
-def _runs(keys: Sequence[object]) -> list[tuple[int, int]]:
-    """Start and stop of each stretch of equal keys."""
-    starts = [index for index, key in enumerate(keys) if index == 0 or key != keys[index - 1]]
-    return list(zip(starts, [*starts[1:], len(keys)], strict=True))
-
-
-class Batcher:
-    """Collects pictures by input size and gives back full batches; ``rest`` empties what is left."""
+class Batcher(Generic[Item]):
+    """Collects items by key (pictures by input size) and gives back full batches; ``rest`` empties what is left."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.waiting: dict[tuple[int, int], list[Pixels]] = {}
+        self.waiting: dict[object, list[Item]] = {}
 
-    def add(self, pixels: Pixels) -> list[Pixels] | None:
-        """A full batch that ``pixels`` completes, if it does."""
-        bucket = self.waiting.setdefault(pixels.placement.input, [])
-        bucket.append(pixels)
-        if len(bucket) < self.size:
-            return None
-        return self.waiting.pop(pixels.placement.input)
+    def add(self, item: Item, key: object) -> list[Item] | None:
+        """A full batch that ``item`` completes, if it does."""
+        bucket = self.waiting.setdefault(key, [])
+        bucket.append(item)
+        return self.waiting.pop(key) if len(bucket) == self.size else None
 
-    def rest(self) -> Iterator[list[Pixels]]:
+    def rest(self) -> Iterator[list[Item]]:
         """The batches that did not fill."""
-        for bucket in self.waiting.values():
-            yield sorted(bucket, key=lambda pixels: pixels.placement.content)
+        yield from self.waiting.values()
         self.waiting.clear()
 
 
@@ -138,7 +129,7 @@ class Collected:
     looked: int  # views that had to be looked at now
 
 
-def collect(looker: Looker, cache: FeatureCache, paths: Sequence[Path], view_count: int, progress: Progress) -> Collected:
+def collect(looker: Looker, cache: Shelf, recipe: Recipe, paths: Sequence[Path], view_count: int, progress: Progress) -> Collected:
     """Make sure that the cache holds all views of all readable pictures; what is there is not looked at again.
 
     Prints the disk need before writing, and keeps fewer views where it would fill the disk. Raises DiskError.
@@ -146,21 +137,24 @@ def collect(looker: Looker, cache: FeatureCache, paths: Sequence[Path], view_cou
     begun = time.perf_counter()
     unique = list(dict.fromkeys(paths))
     needed = len(unique) * view_count * cache.row_values((looker.geometry.size, looker.geometry.size)) * 2
-    fitting = check_room(cache.folder, needed, view_count)
-    if fitting < view_count:
-        progress.say(f"only {fitting} of {view_count} views fit on the disk")
-        view_count = fitting
-    progress.say(f"looks at {len(unique)} pictures, {view_count} views each: at most {needed / 1e6:.1f} MB in {cache.folder}")
+    if needed:
+        fitting = check_room(cache.root, needed, view_count)
+        if fitting < view_count:
+            progress.say(f"only {fitting} of {view_count} views fit on the disk")
+            view_count = fitting
+        progress.say(f"looks at {len(unique)} pictures, {view_count} views each: at most {needed / 1e6:.1f} MB in {cache.root}")
     digests: dict[Path, str] = {}
     refused: list[Refused] = []
-    batcher = Batcher(BATCH)
+    batcher: Batcher[Pixels] = Batcher(BATCH)
     looked = 0
 
     def prepare(path: Path) -> tuple[Path, str, list[Pixels]] | Refused:
         try:
             content, digest = read_bytes(path)
             wanted = [number for _, number in cache.missing([(digest, number) for number in range(view_count)])]
-            return path, digest, looker.decode(path, content, digest, wanted, cache.key.seed) if wanted else []
+            if not cache.kinds:  # nothing is kept: see now whether the picture can be read at all
+                open_picture(path, content=content, at_least=looker.geometry.size)
+            return path, digest, looker.decode(path, content, digest, wanted, recipe, cache.key.seed) if wanted else []
         except PictureError as error:
             return Refused(path, str(error))
 
@@ -179,56 +173,62 @@ def collect(looker: Looker, cache: FeatureCache, paths: Sequence[Path], view_cou
                 digests[path] = digest
                 looked += len(pixels_of_views)
                 for pixels in pixels_of_views:
-                    batch = batcher.add(pixels)
+                    batch = batcher.add(pixels, pixels.placement.input)
                     if batch:
                         write(batch)
             advance()
         for batch in batcher.rest():
-            write(batch)
+            write(sorted(batch, key=lambda pixels: pixels.placement.content))
     return Collected(digests, tuple(refused), view_count, time.perf_counter() - begun, looked)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One look at a few pictures, with their paths and the milliseconds it took per picture."""
+    """One look at a few pictures in one version of them (``shot``: its number), their paths, the milliseconds it took per picture."""
 
     paths: tuple[Path, ...]
+    shot: int
     look: Look
     ms: float
 
 
-def look_at(looker: Looker, paths: Iterable[Path], needs: Needs) -> Iterator[Seen | Refused]:
-    """Looks at pictures as they come, a batch at a time, without a cache; unreadable ones are yielded as Refused."""
+def look_at(looker: Looker, paths: Iterable[Path], needs: Needs, shots: Sequence[Shot] = (PLAIN_SHOT,)) -> Iterator[Seen | Refused]:
+    """Looks at pictures as they come, a batch at a time, in every version, without a cache; unreadable ones are yielded as Refused."""
+    lookers = [looker.at(shot.size) for shot in shots]
 
-    def prepare(path: Path) -> tuple[Path, Pixels] | Refused:
+    def prepare(path: Path) -> tuple[Path, list[Pixels]] | Refused:
         try:
             content, digest = read_bytes(path)
-            return path, looker.decode(path, content, digest)[0]
+            picture = open_picture(path, content=content, at_least=2 * max(other.geometry.size for other in lookers))
+            return path, [other.scale(shot.make(picture), (digest, 0)) for other, shot in zip(lookers, shots, strict=True)]
         except PictureError as error:
             return Refused(path, str(error))
 
-    def look(group: list[tuple[Path, Pixels]]) -> Iterator[Seen]:
+    def look(group: list[tuple[Path, list[Pixels]]], shot: int) -> Iterator[Seen]:
         by_size: dict[tuple[int, int], list[tuple[Path, Pixels]]] = {}
-        for path, pixels in group:
-            by_size.setdefault(pixels.placement.input, []).append((path, pixels))
+        for path, versions in group:
+            by_size.setdefault(versions[shot].placement.input, []).append((path, versions[shot]))
         for same in by_size.values():
             begun = time.perf_counter()
-            found = looker.look([pixels for _, pixels in same], needs)
-            yield Seen(tuple(path for path, _ in same), found, (time.perf_counter() - begun) * 1000 / len(same))
+            found = lookers[shot].look([pixels for _, pixels in same], needs)
+            yield Seen(tuple(path for path, _ in same), shot, found, (time.perf_counter() - begun) * 1000 / len(same))
 
-    group: list[tuple[Path, Pixels]] = []
+    group: list[tuple[Path, list[Pixels]]] = []
     for result in ahead(prepare, paths):
         if isinstance(result, Refused):
             yield result
             continue
         group.append(result)
         if len(group) == BATCH:
-            yield from look(group)
+            for shot in range(len(shots)):
+                yield from look(group, shot)
             group = []
-    yield from look(group)
+    for shot in range(len(shots)):
+        yield from look(group, shot)
 
 
-def cache_key(looker: Looker, needs: Needs, seed: int, view_count: int) -> CacheKey:
-    """The key under which this looker's looks are kept; the seed matters to views that are drawn at random only."""
-    seed = seed if view_count > views.FIXED else 0
-    return CacheKey(looker.backbone.fingerprint, len(looker.backbone.stages), needs, looker.geometry, views.RECIPE, seed)
+def open_shelf(root: Path, looker: Looker, needs: Needs, recipe: Recipe, seed: int) -> Shelf:
+    """The shelf on which this looker's looks at the views of ``recipe`` lie."""
+    stages = len(looker.backbone.stages)
+    key = CacheKey(looker.backbone.fingerprint, stages, needs, looker.geometry, recipe.key, seed)
+    return Shelf(root, key, looker.backbone, recipe.fixed)

@@ -11,6 +11,8 @@ import torch
 from sklearn import metrics
 from torch import Tensor
 
+from onelook.calibrate import calibration_error, reliability
+
 
 class Judge(Protocol):
     """Collects what a head said and what was true, and gives the metrics."""
@@ -48,7 +50,7 @@ class _Collected:
 
 
 class SingleLabelJudge(_Collected):
-    """Accuracy with its interval, macro F1, log loss and the confusion matrix (rows: truth, columns: answer)."""
+    """Accuracy with its interval, macro F1, log loss, calibration error and the confusion matrix (rows: truth, columns: answer)."""
 
     headline = "accuracy"
 
@@ -70,6 +72,7 @@ class SingleLabelJudge(_Collected):
             "accuracy_interval": list(wilson_interval(correct, len(truth))),
             "f1_macro": float(metrics.f1_score(truth, said, labels=present, average="macro", zero_division=0)),
             "log_loss": float(metrics.log_loss(truth, probabilities, labels=ids)),
+            "ece": calibration_error(reliability(torch.from_numpy(logits), torch.from_numpy(truth))),
             "recall": {name: float(recall[index]) for index, name in enumerate(self.classes) if index in present},
             "confusion": {
                 "classes": list(self.classes),
@@ -89,6 +92,7 @@ class MultiLabelJudge(_Collected):
 
     def result(self) -> dict[str, Any]:
         logits, truth = self.arrays()
+        error = calibration_error(reliability(torch.from_numpy(logits), torch.from_numpy(truth)))
         said, truth = logits >= 0, truth >= 0.5
         right = int((said == truth).all(axis=1).sum())
         usable = [index for index in range(len(self.classes)) if truth[:, index].any()]
@@ -100,6 +104,7 @@ class MultiLabelJudge(_Collected):
             "label_accuracy": float((said == truth).mean()),
             "f1_macro": float(metrics.f1_score(truth[:, usable], said[:, usable], average="macro", zero_division=0)),
             "mean_average_precision": float(np.mean(precision)) if precision else 0.0,
+            "ece": error,
         }
 
 

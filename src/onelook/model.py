@@ -10,7 +10,6 @@ for answers in model.predict(["photo.jpg"]):
 
 import platform
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -18,44 +17,59 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import onelook
 from onelook import modelfile
-from onelook.answers import Answer, Answers
+from onelook.answers import Answers
+from onelook.averaged import rebuild, uncalibrated
 from onelook.backbone import Backbone
-from onelook.cache import FeatureCache, default_root
-from onelook.data.pictures import find_pictures
+from onelook.cache import default_root
+from onelook.calibrate import calibration_error, reliability
+from onelook.data.augment import recipe_by_name
+from onelook.data.pictures import find_pictures, open_picture
 from onelook.data.samples import Dataset
-from onelook.data.split import assign_folds
 from onelook.engines import Engine, make_engine
-from onelook.errors import BackboneError, DataError, HeadError, ModelFileError
+from onelook.errors import BackboneError, BudgetError, DataError, HeadError, ModelFileError, PictureError
+from onelook.gather import Gatherer
 from onelook.heads import HEADS, Classify, Head
 from onelook.heads.readout import Form
-from onelook.look import Geometry, Look, Mode, Needs
-from onelook.looker import BATCH, Collected, Looker, Refused, cache_key, collect, look_at
+from onelook.ladder import FEWEST_EPOCHS, Climbed, Rate, climb, make_plan, measure_steps
+from onelook.look import Geometry, Look, Mode, Placement, union
+from onelook.looker import BATCH, PLAIN, Looker, Refused, Seen, collect, look_at, open_shelf
 from onelook.modelfile import Contents, HeadRecord
+from onelook.problem import Candidate, candidate_needs
 from onelook.progress import QUIET, Progress
-from onelook.select import CHUNK, FOLDS, Rows, Steps, candidate_needs, select
+from onelook.rows import CHUNK
+from onelook.select import Steps, select, unseen
+from onelook.tail import parse_freeze, trains_table, what_trains
+from onelook.tta import shots_by_name
+from onelook.tune import LAST_EPOCHS, RATE, TAIL_RATE, rate_decay, select_tail, step_seconds, usual_epochs
 from onelook.weights import DEFAULT_BACKBONE
 
 Item = TypeVar("Item")
 READY = "imagenet"  # the backbone's own classifier, there without any training
-VIEWS = 2
-NO_OUTLIER = 2.0**20
+VIEWS, TAIL_VIEWS = 2, 4
+_BEFORE = "before calibration"
+BUDGET = 90.0  # seconds, of the ladder, where none is given
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What ``Model.fit`` did: figures on held-out training pictures, candidates tried, refused pictures, seconds."""
+    """What ``Model.fit`` did: figures on held-out training pictures, candidates tried, refused pictures, seconds.
+
+    ``cut``: stages that stayed frozen and shared. ``climbed``: the ladder's evidence, where it chose the cut. ``scores``, ``targets``:
+    calibrated held-out answers (m, K) and their truths.
+    """
 
     head: str
     images: int
+    cut: int
     refused: tuple[Refused, ...]
     held_out: dict[str, Any]
-    tried: tuple[Any, ...]
+    tried: tuple[Candidate, ...]
+    climbed: Climbed | None
     seconds_look: float
     seconds_fit: float
     looked: int
@@ -63,14 +77,27 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A head's metrics on labelled pictures, each picture's truth and answer, and what could not be read."""
+    """A head's metrics on labelled pictures, each picture's truth and answer, what could not be read, and what a picture cost."""
 
     metrics: dict[str, Any]
     paths: tuple[Path, ...]
     targets: Tensor
     raw: Tensor
+    before: Tensor  # the same without any temperature
     refused: tuple[Refused, ...]
-    seconds_look: float
+    seconds: float
+    ms: float  # a picture, look and head
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Raw answers to one picture, averaged over its versions: by head, with placements by geometry and milliseconds by part."""
+
+    path: Path
+    raws: dict[str, Tensor]
+    placements: dict[Geometry, Placement]
+    ms: dict[str, float]
+    error: str | None = None
 
 
 class Model:
@@ -110,9 +137,9 @@ class Model:
         for name, record in contents.heads.items():
             if record.task not in HEADS:
                 raise ModelFileError(f"{path}: head {name!r} is a {record.task!r}, which this onelook does not know; upgrade onelook")
-            head = HEADS[record.task](**record.config)
-            head.load_state_dict(modelfile.of_head(contents.tensors, name))
-            model.heads[name] = cast(Head, head.eval())
+            head = rebuild(record.task, record.config, backbone)
+            cast(nn.Module, head).load_state_dict(modelfile.of_head(contents.tensors, name))
+            model.heads[name] = head
             model.records[name] = record
             if record.geometry:
                 model._apart[name] = Geometry(**record.geometry)
@@ -149,36 +176,84 @@ class Model:
         data: Dataset,
         *,
         head: str = "classify",
+        freeze: str | int = "auto",
+        budget: float | None = None,
         form: Form = "radial",
-        views: int = VIEWS,
+        views: int | None = None,
+        augment: str = "light",
+        epochs: int | None = None,
         balance: bool = False,
         seed: int = 0,
         progress: Progress = QUIET,
-        through: Steps = iter,
+        through: Steps = unseen,
     ) -> Fitted:
         """Train head ``name`` on all of ``data`` from cached looks; other heads keep every bit.
 
-        ``head``: the task. ``form``: radial, linear or hidden (see ``onelook.select``). ``views``: how many versions of
-        each picture are learned from. ``balance``: classes count equally however many pictures they have. Unreadable
-        pictures are left out and reported. Raises DataError if what is left cannot be learned from.
+        ``head``: the task. ``freeze``: how much of the backbone stays frozen and shared: "all", "none", a number of stages, the name of the
+        last frozen stage, or "auto": measured on the ladder within ``budget`` seconds (default 90). ``form``: radial, linear or hidden, of
+        a head on the frozen backbone (see ``onelook.select``). ``views``: how many versions of each picture are learned from, made
+        as the recipe ``augment`` says. ``epochs``: of a tail. ``balance``: classes count equally however many pictures they have.
+        Unreadable pictures are left out and reported. Raises DataError if what is left cannot be learned from, BudgetError if the
+        budget is too small for anything, BackboneError for a ``freeze`` that matches nothing.
         """
         _check_request(name, head, data, views)
         self.choose_geometry(name)
-        cache, found = self._collect(name, data, views, seed, progress)
-        usable = data.pick([index for index, sample in enumerate(data.samples) if sample.path in found.digests])
-        for refused in found.refused[:5]:
-            progress.say(f"left out: {refused.reason}")
-        if len(found.refused) > 5:
-            progress.say(f"left out: {len(found.refused) - 5} more pictures that cannot be read")
-        check_learnable(usable)
+        backbone, stages = self.backbone, len(self.backbone.stages)
+        looker = self.looker(self.geometry_of(name))
+        gather = Gatherer(looker, self.cache_root, head, data, recipe_by_name(augment), balance, seed, progress)
+        if freeze == "auto" and backbone.source.kind == "random":
+            freeze = "none"
+            progress.say(f"{backbone.name} has random weights: all of it is trained")
+        if freeze == "auto" and form != "radial":
+            freeze = "all"
+        begun, climbed = time.perf_counter(), None
+        if freeze == "auto":
+            climbed = self._climb(gather, budget or BUDGET, progress, through)
+            selected, cut = climbed.selected, climbed.cut
+        else:
+            cut = parse_freeze(freeze, backbone)
+            if cut == stages:
+                selected = select(gather(views or VIEWS), form, through)
+            else:
+                count = epochs or self._epochs(gather, cut, budget)
+                progress.say(trains_table(what_trains(backbone, cut, RATE, TAIL_RATE, rate_decay(backbone)), RATE))
+                selected = select_tail(gather(views or TAIL_VIEWS, (cut,), vectors=False), cut, count, through)
+        self.heads[name] = selected.head
+        record = HeadRecord(head, selected.head.config(), cut, data.kind, _facts(self._apart.get(name)), versions=_versions())
+        self.records[name] = record
+        images, seconds = len(data) - len(gather.refused), time.perf_counter() - begun - gather.seconds
+        return Fitted(name, images, cut, gather.refused, selected.held_out, selected.tried, climbed, gather.seconds, seconds, gather.looked)
+
+    def _climb(self, gather: Gatherer, budget: float, progress: Progress, through: Steps) -> Climbed:
+        """Measure this machine, plan what fits into ``budget`` seconds, say so, and climb."""
         begun = time.perf_counter()
-        rows = _training_rows(usable, cache, found.digests, found.views, balance, seed)
-        chosen = select(head, data.kind, data.classes, rows, form=form, seed=seed, through=through)
-        self.heads[name] = cast(Head, chosen.head)
-        config, cut = cast(Head, chosen.head).config(), len(self.backbone.stages)
-        self.records[name] = HeadRecord(head, config, cut, data.kind, _facts(self._apart.get(name)), versions=_versions())
-        seconds = time.perf_counter() - begun
-        return Fitted(name, len(usable), found.refused, chosen.held_out, chosen.tried, found.seconds, seconds, found.looked)
+        count, rate = len(gather.data), self._rate(gather)
+        plan = make_plan(count, budget - (time.perf_counter() - begun), rate)
+        progress.say(plan.in_words(self.backbone.stage_names, count, budget))
+        return climb(gather, plan, rate, count, progress, through)
+
+    def _rate(self, gather: Gatherer) -> Rate:
+        """Seconds of looks and of training steps here, on a picture of this data set."""
+        first = next(iter(gather.data.samples)).path
+        try:
+            size = open_picture(first, at_least=gather.looker.geometry.size).size
+        except PictureError:
+            size = (gather.looker.geometry.size,) * 2
+        steps = measure_steps(self.backbone, gather.looker.geometry, size)
+        return Rate(gather.seconds_a_look(tuple(steps)), steps)
+
+    def _epochs(self, gather: Gatherer, cut: int, budget: float | None) -> int:
+        """How many epochs of a tail from ``cut`` on: as usual, or what fits into ``budget`` seconds."""
+        count = len(gather.data)
+        if budget is None:
+            return usual_epochs(count, self.backbone.source.kind == "random")
+        rate = self._rate(gather)
+        step = step_seconds(self.backbone, cut, gather.looker.geometry, (gather.looker.geometry.size,) * 2)
+        plan = make_plan(count, budget, Rate(rate.look, {cut: step}))
+        if not plan.epochs:
+            least = count * (rate.look * TAIL_VIEWS + step * (LAST_EPOCHS + FEWEST_EPOCHS))
+            raise BudgetError(f"--budget {budget:.0f}s: that tail takes about {least:.0f} s for {count} pictures; give more")
+        return plan.epochs
 
     def note(self, name: str, *, metrics: dict[str, Any] | None = None, training: dict[str, Any] | None = None) -> None:
         """Write metrics and the training record of head ``name`` into its place in the file."""
@@ -187,57 +262,106 @@ class Model:
 
     # --- answering
 
-    def predict(self, pictures: Iterable[str | Path] | str | Path, *, heads: Sequence[str] | None = None) -> Iterator[Answers]:
+    def predict(
+        self, pictures: Iterable[str | Path] | str | Path, *, heads: Sequence[str] | None = None, tta: str = "none"
+    ) -> Iterator[Answers]:
         """Answers for paths, folders and globs, in their order, lazily; an unreadable picture gives ``.error``.
 
-        ``heads``: which to ask (default: all trained ones, or ``imagenet`` if there is none).
+        ``heads``: which to ask (default: all trained ones, or ``imagenet`` if there is none). ``tta``: how many versions of every
+        picture are looked at and averaged (see ``onelook.tta``).
         """
         if isinstance(pictures, str | Path):
             pictures = [pictures]
-        asked = {name: self.head(name) for name in (heads or self.heads or [READY])}
-        for paths in _chunks(find_pictures(pictures), 4 * BATCH):
-            answers: dict[Path, dict[str, Answer]] = {path: {} for path in paths}
-            ms: dict[Path, dict[str, float]] = {path: {"look": 0.0} for path in paths}
-            errors: dict[Path, str] = {}
-            for geometry, names in self.by_geometry(asked).items():
-                group = {name: asked[name] for name in names}
-                for seen in look_at(self.looker(geometry), paths, _union_needs(head.needs for head in group.values())):
+        for asked in self.ask(find_pictures(pictures), heads or list(self.heads) or [READY], tta):
+            if asked.error is not None:
+                yield Answers(asked.path, error=asked.error)
+                continue
+            answers = {
+                name: self.head(name).answer(raw[None], (asked.placements[self.geometry_of(name)],))[0] for name, raw in asked.raws.items()
+            }
+            yield Answers(asked.path, answers, asked.ms)
+
+    def ask(self, paths: Iterable[Path], heads: Sequence[str], tta: str = "none") -> Iterator[Asked]:
+        """The raw answers of these heads for every picture, in order, lazily: looks made afresh, each shared by all heads."""
+        return self._ask_all(paths, {name: self.head(name) for name in heads}, self.by_geometry(heads), tta)
+
+    def _ask_all(self, paths: Iterable[Path], heads: dict[str, Head], by_geometry: dict[Geometry, list[str]], tta: str) -> Iterator[Asked]:
+        shots = shots_by_name(tta)
+        for group in _chunks(paths, 4 * BATCH):
+            found = {path: _Asking(path) for path in group}
+            for geometry, names in by_geometry.items():
+                together = {name: heads[name] for name in names}
+                for seen in look_at(self.looker(geometry), group, union(head.needs for head in together.values()), shots):
                     if isinstance(seen, Refused):
-                        errors[seen.path] = seen.reason
+                        found[seen.path].error = seen.reason
                         continue
-                    said, cost = _ask(group, seen.look)
+                    raws, cost = _ask(together, seen.look)
                     for index, path in enumerate(seen.paths):
-                        answers[path] |= {name: found[index] for name, found in said.items()}
-                        ms[path] |= cost | {"look": ms[path]["look"] + seen.ms}
-            for path in paths:
-                yield Answers(path, error=errors[path]) if path in errors else Answers(path, answers[path], ms[path])
+                        found[path].add(geometry, seen, index, {name: raw[index] for name, raw in raws.items()}, cost)
+            for path in group:
+                yield found[path].merged(heads)
 
     def __call__(self, pictures: Iterable[str | Path] | str | Path) -> list[Answers]:
         """``predict`` as a list."""
         return list(self.predict(pictures))
 
-    def evaluate(self, name: str, data: Dataset, *, progress: Progress = QUIET) -> Evaluated:
-        """Judge head ``name`` on labelled pictures, from cached looks where there are some.
+    def evaluate(self, name: str, data: Dataset, *, tta: str = "none", progress: Progress = QUIET) -> Evaluated:
+        """Judge head ``name`` on labelled pictures; a head without a tail reads cached looks where there are some.
 
         ``data`` must use the head's own classes (``read(..., classes=...)``). Raises DataError.
         """
         head = self.head(name)
         if data.classes != head.classes:
             raise DataError(f"the pictures have classes {', '.join(data.classes)}, head {name!r} knows {', '.join(head.classes)}")
-        cache, found = self._collect(name, data, 1, 0, progress)
-        usable = [sample for sample in data.samples if sample.path in found.digests]
+        begun = time.perf_counter()
+        asked = {name: head, _BEFORE: uncalibrated(head)}
+        if head.needs.maps or tta != "none":
+            found, refused = self._fresh(asked, name, data, tta)
+        else:
+            found, refused = self._cached(asked, name, data, progress)
+        usable = [sample for sample in data.samples if sample.path in found]
         if not usable:
-            reason = found.refused[0].reason if found.refused else "no pictures"
+            reason = refused[0].reason if refused else "no pictures"
             raise DataError(f"{data.source}: none of the {len(data)} pictures can be read ({reason})")
-        raws = []
-        for samples in _chunks(usable, CHUNK):
-            look = cache.read([(found.digests[sample.path], 0) for sample in samples])
-            with torch.inference_mode():
-                raws.append(head(look))
-        raw, target = torch.cat(raws), torch.tensor([sample.target for sample in usable])
+        raw, before = (torch.stack([found[sample.path].raws[key] for sample in usable]) for key in (name, _BEFORE))
+        target = torch.tensor([sample.target for sample in usable])
         judge = head.judge()
         judge.add(raw, target)
-        return Evaluated(judge.result(), tuple(sample.path for sample in usable), target, raw, found.refused, found.seconds)
+        metrics = judge.result()
+        if "ece" in metrics:
+            metrics["ece_before"] = calibration_error(reliability(before, target))
+        ms = [found[sample.path].ms["look"] + found[sample.path].ms[name] for sample in usable]
+        paths = tuple(sample.path for sample in usable)
+        return Evaluated(metrics, paths, target, raw, before, refused, time.perf_counter() - begun, sum(ms) / len(ms))
+
+    def _fresh(self, heads: dict[str, Head], name: str, data: Dataset, tta: str) -> tuple[dict[Path, Asked], tuple[Refused, ...]]:
+        """What ``heads`` say of every picture, from looks made now as head ``name`` looks."""
+        found, refused = {}, []
+        paths = dict.fromkeys(sample.path for sample in data.samples)
+        for asked in self._ask_all(paths, heads, {self.geometry_of(name): list(heads)}, tta):
+            if asked.error is not None:
+                refused.append(Refused(asked.path, asked.error))
+            else:
+                found[asked.path] = asked
+        return found, tuple(refused)
+
+    def _cached(
+        self, heads: dict[str, Head], name: str, data: Dataset, progress: Progress
+    ) -> tuple[dict[Path, Asked], tuple[Refused, ...]]:
+        """What ``heads`` say of every picture, from looks on the shelf."""
+        head, geometry = self.head(name), self.geometry_of(name)
+        looker = self.looker(geometry)
+        shelf = open_shelf(self.cache_root, looker, union([*candidate_needs(self.backbone.strides), head.needs]), PLAIN, 0)
+        collected = collect(looker, shelf, PLAIN, [sample.path for sample in data.samples], 1, progress)
+        each = 1000 * collected.seconds / max(1, len(collected.digests))
+        found = {}
+        for paths in _chunks(collected.digests, CHUNK):
+            look = shelf.read([(collected.digests[path], 0) for path in paths], head.needs)
+            raws, cost = _ask(heads, look)
+            for index, path in enumerate(paths):
+                said = {key: raw[index] for key, raw in raws.items()}
+                found[path] = Asked(path, said, {geometry: look.placements[index]}, {"look": each, **cost})
+        return found, collected.refused
 
     def head(self, name: str) -> Head:
         """The head of this name; ``imagenet`` is there without training. Raises HeadError naming those there are."""
@@ -280,13 +404,6 @@ class Model:
         """Backbone, engine and geometry together."""
         return Looker(self.backbone, self._engine, geometry)
 
-    def _collect(self, name: str, data: Dataset, views: int, seed: int, progress: Progress) -> tuple[FeatureCache, Collected]:
-        """The cache that head ``name`` reads, filled with the looks at ``data``."""
-        looker = self.looker(self.geometry_of(name))
-        needs = _union_needs([*candidate_needs(self.backbone.strides), *([self.heads[name].needs] if name in self.heads else [])])
-        cache = FeatureCache(self.cache_root, cache_key(looker, needs, seed, views), self.backbone)
-        return cache, collect(looker, cache, [sample.path for sample in data.samples], views, progress)
-
     def by_geometry(self, names: Iterable[str]) -> dict[Geometry, list[str]]:
         """Head names by the look that they share."""
         shared: dict[Geometry, list[str]] = {}
@@ -304,8 +421,7 @@ class Model:
         assert classifier is not None
         head = Classify(names, embedding=True, inputs=classifier.in_features, form="linear")
         head.last.load_state_dict(classifier.state_dict())
-        head.readout.deviation.fill_(NO_OUTLIER)  # powers of two: the classifier reads the embedding to the bit, nothing is cut
-        head.readout.weight.fill_(NO_OUTLIER)
+        head.readout.leave()
         return cast(Head, head.eval())
 
 
@@ -314,34 +430,40 @@ def load(path: Path | str, **options: Any) -> Model:
     return Model.load(path, **options)
 
 
-def check_learnable(data: Dataset) -> None:
-    """Raise DataError unless there are at least two classes with pictures, or two pictures with different values."""
-    if len(data) < 2:
-        raise DataError(f"{data.source}: {len(data)} usable pictures; at least 2 are needed")
-    if data.kind == "single":
-        present = [name for name, count in data.counts().items() if count]
-        if len(present) < 2:
-            raise DataError(f"{data.source}: only one class ({present[0]}); classify needs at least two")
-    elif len({sample.target for sample in data.samples}) < 2:
-        raise DataError(f"{data.source}: all {len(data)} pictures have the same labels; there is nothing to learn")
+class _Asking:
+    """The answers to one picture while they come in, version by version."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.error = path, cast(str | None, None)
+        self.raws: dict[str, list[Tensor]] = {}
+        self.placements: dict[Geometry, Placement] = {}
+        self.ms: dict[str, float] = {"look": 0.0}
+
+    def add(self, geometry: Geometry, seen: Seen, index: int, raws: dict[str, Tensor], cost: dict[str, float]) -> None:
+        self.placements.setdefault(geometry, seen.look.placements[index])
+        self.ms["look"] += seen.ms
+        for name, raw in raws.items():
+            self.raws.setdefault(name, []).append(raw)
+            self.ms[name] = self.ms.get(name, 0.0) + cost[name]
+
+    def merged(self, heads: dict[str, Head]) -> Asked:
+        if self.error is not None:
+            return Asked(self.path, {}, {}, {}, self.error)
+        raws = {
+            name: parts[0] if len(parts) == 1 else heads[name].merge(torch.stack(parts)[:, None])[0] for name, parts in self.raws.items()
+        }
+        return Asked(self.path, raws, self.placements, self.ms)
 
 
-def _ask(heads: dict[str, Head], look: Look) -> tuple[dict[str, list[Any]], dict[str, float]]:
-    """Every head's answers for one look, and each head's milliseconds per picture."""
-    answers, ms = {}, {}
+def _ask(heads: dict[str, Head], look: Look) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Every head's raw answers to one look, and each head's milliseconds per picture."""
+    raws, ms = {}, {}
     for name, head in heads.items():
         begun = time.perf_counter()
         with torch.inference_mode():
-            answers[name] = head.answer(head(look), look.placements)
+            raws[name] = head(look)
         ms[name] = (time.perf_counter() - begun) * 1000 / len(look)
-    return answers, ms
-
-
-def _union_needs(all_needs: Iterable[Needs]) -> Needs:
-    union = Needs()
-    for needs in all_needs:
-        union = union | needs
-    return union
+    return raws, ms
 
 
 def _facts(geometry: Geometry | None) -> dict[str, Any]:
@@ -354,38 +476,15 @@ def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _check_request(name: str, task: str, data: Dataset, views: int) -> None:
+def _check_request(name: str, task: str, data: Dataset, views: int | None) -> None:
     if not name or "/" in name or name in ("look", "backbone", READY):
         raise HeadError(f"head name {name!r} cannot be used; choose a word such as 'kind' (not look, backbone or {READY})")
     if task not in HEADS:
         raise HeadError(f"task {task!r} is unknown; use one of {', '.join(HEADS)}")
     if (task == "regress") != (data.kind == "values"):
         raise DataError(f"{data.source}: {task} cannot learn from {'numbers' if data.kind == 'values' else 'classes'}")
-    if not 1 <= views <= 64:
+    if views is not None and not 1 <= views <= 64:
         raise HeadError(f"--views {views}: use 1 to 64")
-
-
-def _training_rows(data: Dataset, cache: FeatureCache, digests: dict[Path, str], views: int, balance: bool, seed: int) -> Rows:
-    targets = torch.tensor([sample.target for sample in data.samples])
-    weights = torch.ones(len(data))
-    if balance and data.kind == "single":
-        counts = Counter(targets.tolist())
-        weights = torch.tensor([len(data) / len(counts) / counts[target] for target in targets.tolist()])
-    names = tuple(digests[sample.path] for sample in data.samples)
-    folds = assign_folds(_grouped_by_content(data, names), FOLDS, seed)
-    return Rows(cache, names, views, targets, torch.from_numpy(np.asarray(folds)), weights)
-
-
-def _grouped_by_content(data: Dataset, digests: tuple[str, ...]) -> Dataset:
-    """Copies of one picture get one group, so that no fold is judged on a picture that was learned from."""
-    repeated = {digest for digest, count in Counter(digests).items() if count > 1}
-    if not repeated:
-        return data
-    samples = tuple(
-        replace(sample, group=digest) if digest in repeated and sample.group is None else sample
-        for sample, digest in zip(data.samples, digests, strict=True)
-    )
-    return replace(data, samples=samples)
 
 
 def _backbone_of(path: Path, contents: Contents, weights: Path | str | None) -> Backbone:

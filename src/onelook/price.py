@@ -4,7 +4,7 @@ onelook info mine.onelook
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, cast
@@ -13,7 +13,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from onelook.look import Geometry
+from onelook.averaged import tails_of
+from onelook.heads import Head
+from onelook.look import Geometry, Look, union
 from onelook.looker import BATCH, Pixels
 from onelook.model import Model
 
@@ -22,13 +24,14 @@ REPEATS = 5
 
 @dataclass(frozen=True)
 class Part:
-    """One line of the bill. ``macs`` and ``ms`` are per picture."""
+    """One line of the bill. ``macs`` and ``ms`` are per picture; ``head``: whose part it is (empty: the shared look's)."""
 
     part: str
     parameters: int
     macs: int
     bytes: int
     ms: float
+    head: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,9 +60,7 @@ def price(model: Model) -> Bill:
     for geometry, sharing in model.by_geometry(names).items():
         looker = model.looker(geometry)
         batch = _random_batch(geometry)
-        needs = model.head(sharing[0]).needs
-        for name in sharing[1:]:
-            needs = needs | model.head(name).needs
+        needs = union(model.head(name).needs for name in sharing)
         look = looker.look(batch, needs)
         ms = _milliseconds(lambda looker=looker, batch=batch, needs=needs: looker.look(batch, needs)) / BATCH  # type: ignore[misc]
         one = torch.zeros(1, 3, geometry.size, geometry.size, device=model.backbone.device)
@@ -68,15 +69,35 @@ def price(model: Model) -> Bill:
         parts.append(Part(label, model.backbone.parameter_count(), _macs(lambda one=one: model.backbone(one)), size, ms))  # type: ignore[misc]
         looks[geometry] = ms
         for name in sharing:
-            head = model.head(name)
-            module = cast(nn.Module, head)
-            count = sum(value.numel() for value in module.state_dict().values())
-            cost = _milliseconds(lambda head=head, look=look: head(look)) / BATCH  # type: ignore[misc]
-            macs = _macs(lambda head=head, look=look: head(look)) // BATCH  # type: ignore[misc]
-            parts.append(Part(name, count, macs, _bytes_in_file(module), cost))
+            parts += _of_head(name, model.head(name), look, model.backbone.stage_names)
     together = sum(part.ms for part in parts)
-    apart = sum(part.ms + looks[model.geometry_of(part.part)] for part in parts if not part.part.startswith("look"))
+    heads = sum(part.ms for part in parts if part.head)
+    apart = heads + sum(looks[model.geometry_of(name)] for name in names)
     return Bill(tuple(parts), len(looks), together, apart)
+
+
+def _of_head(name: str, head: Head, look: Look, stage_names: Sequence[str]) -> list[Part]:
+    """A head's lines: one for each tail that it brings, and one for the rest."""
+    module = cast(nn.Module, head)
+    whole = _part(name, module, lambda: head(look), name)
+    tails = []
+    for tail in tails_of(head):
+        where = stage_names[tail.cut - 1] if tail.cut else "the pixels"
+        tails.append(_part(f"{name}: tail behind {where}", tail, lambda tail=tail: tail(look), name))  # type: ignore[misc]
+    rest = Part(
+        name,
+        whole.parameters - sum(tail.parameters for tail in tails),
+        whole.macs - sum(tail.macs for tail in tails),
+        whole.bytes - sum(tail.bytes for tail in tails),
+        max(0.0, whole.ms - sum(tail.ms for tail in tails)),
+        name,
+    )
+    return [*tails, rest]
+
+
+def _part(label: str, module: nn.Module, run: Callable[[], object], head: str) -> Part:
+    count = sum(value.numel() for value in module.state_dict().values())
+    return Part(label, count, _macs(run) // BATCH, _bytes_in_file(module), _milliseconds(run) / BATCH, head)
 
 
 def _bytes_in_file(module: nn.Module) -> int:

@@ -13,15 +13,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from onelook.data.augment import recipe_by_name
 from onelook.data.read import read
 from onelook.data.samples import Dataset
 from onelook.data.split import split, write_split
+from onelook.draw import contact_sheet, views_sheet
 from onelook.errors import BackboneError, DataError, HeadError
 from onelook.fit import Step, log_steps
 from onelook.heads.readout import Form
 from onelook.look import Mode
-from onelook.model import VIEWS, Fitted, Model
+from onelook.model import Fitted, Model
 from onelook.progress import QUIET, Progress
+from onelook.report import require_tensorboard, worst_errors, write_tensorboard, write_training
 from onelook.weights import DEFAULT_BACKBONE
 
 
@@ -44,23 +47,33 @@ def train(
     group: str | None = None,
     backbone: str | None = None,
     weights: Path | None = None,
+    freeze: str = "auto",
+    budget: float | None = None,
+    epochs: int | None = None,
     form: Form = "radial",
-    views: int = VIEWS,
+    views: int | None = None,
+    augment: str = "light",
     balance: bool = False,
     size: int | None = None,
     geometry: Mode | None = None,
     replace: bool = False,
     seed: int = 0,
     device: str = "auto",
+    report: Path | None = None,
+    tensorboard: Path | None = None,
     progress: Progress = QUIET,
 ) -> dict[str, Any]:
     """Train head ``name`` from labelled pictures and put it into ``model_path``, which is made if absent.
 
     ``val``: a folder, a table, or a share such as "0.25"; these pictures only report. Without it, the split that the
-    source itself makes is used; if it makes none, all pictures train and the metrics are those of cross-validation.
+    source itself makes is used; if it makes none, all pictures train and the metrics are those of held-out training pictures.
+    ``freeze``, ``budget`` (seconds), ``epochs``, ``form``, ``views``, ``augment``: see ``Model.fit``. ``report``: a folder for a page that
+    tells what was learned; ``tensorboard``: one for scalars and sheets.
     Returns what ``onelook train --json`` prints. Raises an OnelookError; the file then stays as it was.
     """
     begun = time.perf_counter()
+    if tensorboard is not None:
+        require_tensorboard()
     model_path = Path(model_path)
     sides = divide(read(source, task=task, columns=columns, group=group), val, task=task, columns=columns, seed=seed)
     progress.say(sides.train.describe())
@@ -68,13 +81,27 @@ def train(
     model.choose_geometry(name, size, geometry, progress)
     folder = model_path.parent / "runs" / task / name
 
-    def through(steps: Iterator[Step]) -> Iterator[Step]:
-        folder.mkdir(parents=True, exist_ok=True)
-        return log_steps(steps, folder / "steps.csv")
+    (folder / "steps.csv").unlink(missing_ok=True)
+    steps: list[tuple[str, Step]] = []
 
-    fitted = model.fit(name, sides.train, head=task, form=form, views=views, balance=balance, seed=seed, progress=progress, through=through)
-    metrics, refused = fitted.held_out | {"on": "cross-validation"}, list(fitted.refused)
+    def through(title: str, new: Iterator[Step]) -> Iterator[Step]:
+        folder.mkdir(parents=True, exist_ok=True)
+        for step in log_steps(title, new, folder / "steps.csv"):
+            if step.epoch % max(1, step.epochs // 10) == 0:
+                progress.say(f"{title}: epoch {step.epoch} of {step.epochs}, loss {step.loss:.3f}, {step.seconds:.0f} s")
+            steps.append((title, step))
+            yield step
+
+    fitted = model.fit(
+        name, sides.train, head=task, freeze=freeze, budget=budget, epochs=epochs, form=form, views=views, augment=augment,
+        balance=balance, seed=seed, progress=progress, through=through,
+    )  # fmt: skip
+    crossed = fitted.held_out["n"] == fitted.images
+    on = "cross-validation" if crossed else "held-out training pictures"
+    metrics, refused = fitted.held_out | {"on": on}, list(fitted.refused)
+    evaluated = None
     if sides.val is not None:
+        _say_missing(sides, progress)
         evaluated = model.evaluate(name, sides.val, progress=progress)
         metrics, refused = evaluated.metrics | {"on": "validation pictures"}, refused + list(evaluated.refused)
     options = {
@@ -82,8 +109,12 @@ def train(
         "val": val if val is None or _is_share(val) else os.path.relpath(Path(val).resolve(), model_path.parent.resolve()),
         "columns": list(columns),
         "group": group,
+        "freeze": freeze,
+        "budget": budget,
+        "epochs": epochs,
         "form": form,
         "views": views,
+        "augment": augment,
         "balance": balance,
         "seed": seed,
     }
@@ -96,6 +127,7 @@ def train(
         "backbone": model.backbone.name,
         "model": str(model_path),
         "images": images,
+        "cut": fitted.cut,
         "metrics": metrics,
         "seconds": {
             "look": round(fitted.seconds_look, 3),
@@ -103,8 +135,17 @@ def train(
             "total": round(time.perf_counter() - begun, 3),
         },
         "looked": fitted.looked,
+        "ladder": fitted.climbed.to_json() if fitted.climbed else None,
     }
     _write_run(folder, sides, fitted, result | {"options": options, "geometry": asdict(model.geometry_of(name))})
+    if report is not None:
+        write_training(report, model, name, result, sides.train, evaluated, steps)
+    if tensorboard is not None:
+        sheets = {"views": views_sheet([sample.path for sample in sides.train.samples[:6]], recipe_by_name(augment), 6, seed)}
+        if evaluated is not None and (worst := worst_errors(evaluated, model.head(name).classes)):
+            cells = [(evaluated.paths[index], said.replace(", ", "\n")) for index, said in worst]
+            sheets["worst errors"] = contact_sheet(cells, "worst errors")
+        write_tensorboard(tensorboard, result, steps, sheets)
     return result
 
 
@@ -151,6 +192,14 @@ def divide(data: Dataset, val: str | None, *, task: str, columns: Sequence[str] 
     return Sides(trained, read(val, task=task, columns=columns, classes=data.classes))
 
 
+def _say_missing(sides: Sides, progress: Progress) -> None:
+    """Say which classes have no validation pictures: nothing will be known of them."""
+    if sides.val is not None and sides.val.kind != "values":
+        missing = [name for name, count in sides.val.counts().items() if not count]
+        if missing:
+            progress.say(f"no validation pictures of class {', '.join(missing)}: the figures say nothing of it")
+
+
 def _is_share(val: str) -> bool:
     try:
         float(val)
@@ -176,9 +225,12 @@ def _write_run(folder: Path, sides: Sides, fitted: Fitted, result: dict[str, Any
     """The split, the candidates that were compared, and the result, for people and for later."""
     folder.mkdir(parents=True, exist_ok=True)
     write_split(folder / "split.csv", sides.train, sides.val)
-    with (folder / "candidates.csv").open("w", newline="") as file:
-        rows = [asdict(entry) for entry in fitted.tried]
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    rungs = fitted.climbed.evidence if fitted.climbed else ()
+    for file_name, entries in (("candidates.csv", fitted.tried), ("ladder.csv", rungs)):
+        rows = [asdict(entry) for entry in entries]
+        if rows:
+            with (folder / file_name).open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
     (folder / "result.json").write_text(json.dumps(result, indent=1, ensure_ascii=False))

@@ -1,11 +1,11 @@
-"""``onelook data check``: what is wrong with labelled pictures, before training."""
+"""``onelook data check`` and ``onelook data views``: labelled pictures before training."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from onelook.cli.options import Columns, Json, TaskName, emit, names, say
+from onelook.cli.options import Augment, Columns, Json, RecipeName, Seed, TaskName, emit, names, say
 
 app = typer.Typer(help="Look at labelled pictures before training.", no_args_is_help=True)
 
@@ -39,3 +39,26 @@ def check(
         say(f"{len(report.findings)} findings" if report.findings else "nothing found")
     if not report.clean:
         raise typer.Exit(1)
+
+
+@app.command()
+def views(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled pictures.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the sheet is written (.png or .jpg).")],
+    augment: Augment = RecipeName.light,
+    views: Annotated[int, typer.Option(min=1, max=64, help="Views of each picture.")] = 8,
+    pictures: Annotated[int, typer.Option(min=1, max=64, help="How many pictures, spread over the data.")] = 6,
+    seed: Seed = 0,
+) -> None:
+    """Write a contact sheet of the views that training would see.
+
+    Example: onelook data views photos/ --augment photo --out sheet.png
+    """
+    from onelook.data.augment import recipe_by_name
+    from onelook.data.read import read
+    from onelook.draw import save_picture, views_sheet
+
+    samples = read(data).samples
+    chosen = [sample.path for sample in samples[:: max(1, len(samples) // pictures)][:pictures]]
+    save_picture(views_sheet(chosen, recipe_by_name(augment.value), views, seed), out)
+    say(f"{len(chosen)} pictures, {views} views each: {out}")

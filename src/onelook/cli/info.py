@@ -35,10 +35,10 @@ def info(
     for name, head in result["heads"].items():
         classes = ", ".join(head["classes"][:12]) + (" ..." if len(head["classes"]) > 12 else "")
         done = headline(head["metrics"]) if head["metrics"] else "ready"
-        say(f"{name}: {head['task']} ({classes}); reads {_in_words(head['reads'])}; {done}")
+        say(f"{name}: {head['task']} ({classes}); {head['cut']}; reads {_in_words(head['reads'])}; {done}")
     rows = [[p.part, f"{p.parameters:,}", f"{p.macs / 1e6:,.1f} M", f"{p.bytes / 1e6:,.2f} MB", f"{p.ms:.2f}"] for p in bill.parts]
     table(["part", "parameters", "MACs", "size", "ms a picture"], rows)
-    heads = len(bill.parts) - bill.looks
+    heads = len(result["heads"])
     say(
         f"{heads} head{'s' * (heads > 1)}, {bill.looks} look{'s' * (bill.looks > 1)} a picture: {bill.ms_together:.1f} ms together; "
         f"as separate models {bill.ms_apart:.1f} ms ({bill.ms_apart / bill.ms_together:.1f} times as long)"
@@ -54,6 +54,8 @@ def _in_words(reads: dict[str, Any]) -> str:
 
 
 def _facts(model: Any, file: Path | None) -> dict[str, Any]:
+    from onelook.tail import frozen_in_words
+
     backbone = model.backbone
     heads = {}
     for name in list(model.heads) or ["imagenet"]:
@@ -61,7 +63,7 @@ def _facts(model: Any, file: Path | None) -> dict[str, Any]:
         heads[name] = {
             "task": head.task,
             "classes": list(head.classes),
-            "cut": "all stages frozen and shared",
+            "cut": frozen_in_words(backbone.stage_names, record.cut if record else len(backbone.stages)),
             "reads": {"pooled": list(head.needs.pooled), "maps": list(head.needs.maps), "embedding": head.needs.embedding},
             "geometry": {"mode": geometry.mode, "size": geometry.size},
             "form": getattr(head, "form", None),

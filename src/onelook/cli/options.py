@@ -35,6 +35,26 @@ class FormName(StrEnum):
     hidden = "hidden"
 
 
+class TtaName(StrEnum):
+    """Versions of a picture that are looked at and averaged."""
+
+    none = "none"
+    flips = "flips"
+    mirrors = "mirrors"
+    tencrop = "tencrop"
+    scales = "scales"
+
+
+class RecipeName(StrEnum):
+    """How views of training pictures are made."""
+
+    none = "none"
+    light = "light"
+    photo = "photo"
+    aerial = "aerial"
+    microscope = "microscope"
+
+
 class ModeName(StrEnum):
     """How pictures are brought to the input."""
 
@@ -49,12 +69,31 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the backbone runs.")]
 Weights = Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="The backbone's weights (.safetensors or .pth).")]
 Columns = Annotated[str | None, typer.Option("--columns", metavar="A,B", help="Label columns of a table (default: all).")]
+Augment = Annotated[RecipeName, typer.Option(help="How views of training pictures are made (look: onelook data views).")]
+Tta = Annotated[TtaName, typer.Option("--tta", help="Look at several versions of every picture and average.")]
+Report = Annotated[Path | None, typer.Option("--report", metavar="DIR", help="Write a page that tells what was found.")]
 ModelFile = Annotated[Path, typer.Option("--model", metavar="FILE", help="The .onelook file.")]
 
 
 def names(text: str | None) -> tuple[str, ...]:
     """The words of a comma-separated option."""
     return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+
+
+def duration(text: str | None) -> float | None:
+    """Seconds of "90s", "10m", "1.5h" or a bare number. Raises BudgetError for anything else."""
+    if text is None:
+        return None
+    unit = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:].lower())
+    try:
+        seconds = float(text[:-1] if unit else text) * (unit or 1.0)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        from onelook.errors import BudgetError
+
+        raise BudgetError(f"--budget {text}: not a time; use 90s, 10m or 1h")
+    return seconds
 
 
 def progress(quiet: bool) -> Progress:

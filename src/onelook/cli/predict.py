@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from onelook.cli.options import Device, DeviceOption, Json, Weights, emit, names, say
+from onelook.cli.options import Device, DeviceOption, Json, Tta, TtaName, Weights, emit, names, say
 
 
 def predict(
@@ -16,6 +16,7 @@ def predict(
     ] = None,
     heads: Annotated[str | None, typer.Option(metavar="A,B", help="Which heads to ask (default: all).")] = None,
     draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Write pictures with their answers here.")] = None,
+    tta: Tta = TtaName.none,
     weights: Weights = None,
     device: DeviceOption = Device.auto,
     json: Json = False,
@@ -30,7 +31,7 @@ def predict(
     loaded = Model.load(model, weights=weights, device=device.value) if model else Model.new(weights=weights, device=device.value)
     failed = count = 0
     written: set[Path] = set()
-    for answers in loaded.predict(pictures, heads=names(heads) or None):
+    for answers in loaded.predict(pictures, heads=names(heads) or None, tta=tta.value):
         count += 1
         if answers.error is not None:
             failed += 1

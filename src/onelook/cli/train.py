@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from onelook.cli.options import (
+    Augment,
     Columns,
     Device,
     DeviceOption,
@@ -14,9 +15,14 @@ from onelook.cli.options import (
     ModelFile,
     ModeName,
     Quiet,
+    RecipeName,
+    Report,
     Seed,
     TaskName,
+    Tta,
+    TtaName,
     Weights,
+    duration,
     emit,
     headline,
     names,
@@ -37,14 +43,20 @@ def train(
     group: Annotated[str | None, typer.Option(metavar="COLUMN", help="Pictures with one value here are never parted.")] = None,
     backbone: Annotated[str | None, typer.Option(metavar="NAME", help="Any timm CNN, alexnet or googlenet.")] = None,
     weights: Weights = None,
-    form: Annotated[FormName, typer.Option(help="What stands behind the readout.")] = FormName.radial,
-    views: Annotated[int, typer.Option(help="Versions of each picture to learn from (2: itself and its mirror).")] = 2,
+    freeze: Annotated[str, typer.Option(metavar="auto|all|none|K|STAGE", help="What stays frozen (auto: measured).")] = "auto",
+    budget: Annotated[str | None, typer.Option(metavar="90s|10m", help="Time for --freeze auto, or for a tail (default: 90s).")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a tail (default: by the number of pictures).")] = None,
+    form: Annotated[FormName, typer.Option(help="What stands behind the readout of a frozen head.")] = FormName.radial,
+    views: Annotated[int | None, typer.Option(help="Versions of each picture to learn from (2: itself and its mirror).")] = None,
+    augment: Augment = RecipeName.light,
     balance: Annotated[bool, typer.Option("--balance", help="Let every class count the same, however many pictures it has.")] = False,
     size: Annotated[int | None, typer.Option(help="Input size in pixels (default: the backbone's own).")] = None,
     geometry: Annotated[ModeName | None, typer.Option(help="How pictures are brought to the input.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Train a head of this name anew if there is one.")] = False,
     seed: Seed = 0,
     device: DeviceOption = Device.auto,
+    report: Report = None,
+    tensorboard: Annotated[Path | None, typer.Option(metavar="DIR", help="Write scalars and sheets for TensorBoard.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -56,48 +68,63 @@ def train(
 
     result = run(
         data, name=name, model_path=model, task=task.value, val=val, columns=names(columns), group=group,
-        backbone=backbone, weights=weights, form=form.value, views=views, balance=balance, size=size,
-        geometry=geometry.value if geometry else None, replace=replace, seed=seed, device=device.value, progress=progress(quiet),
+        backbone=backbone, weights=weights, freeze=freeze, budget=duration(budget), epochs=epochs, form=form.value, views=views,
+        augment=augment.value, balance=balance, size=size, geometry=geometry.value if geometry else None, replace=replace, seed=seed,
+        device=device.value, report=report, tensorboard=tensorboard, progress=progress(quiet),
     )  # fmt: skip
+    interrupted = result["ladder"] is not None and result["ladder"]["interrupted"]
     if json:
         emit(result)
-        return
-    _say_trained(result)
-    say(f"try: onelook predict PICTURE --model {model}")
+    else:
+        _say_trained(result)
+        if report:
+            say(f"report: {report / 'index.html'}")
+        say(f"try: onelook predict PICTURE --model {model}")
+    if interrupted:
+        raise typer.Exit(130)
 
 
 def val(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled pictures that the head has not seen.")],
-    model: ModelFile,
+    model: Annotated[list[Path], typer.Option("--model", metavar="FILE", help="The .onelook file; several are an ensemble.")],
     head: Annotated[str, typer.Option(help="Which head to judge.")],
     columns: Columns = None,
+    tta: Tta = TtaName.none,
     weights: Weights = None,
     device: DeviceOption = Device.auto,
+    report: Report = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Judge a head on labelled pictures: accuracy with its interval, F1, confusion matrix.
+    """Judge a head on labelled pictures: accuracy with its interval, F1, calibration, confusion matrix.
 
-    Example: onelook val test-photos/ --model mine.onelook --head kind
+    Example: onelook val test-photos/ --model mine.onelook --head kind --tta flips
     """
-    from onelook.data.read import read
     from onelook.model import Model
+    from onelook.validate import validate
 
-    loaded = Model.load(model, weights=weights, device=device.value)
-    asked = loaded.head(head)
-    learned_from = loaded.records[head].training.get("columns", ()) if head in loaded.records else ()
-    dataset = read(data, task=asked.task, columns=names(columns) or learned_from, classes=asked.classes)
-    inside = dataset.side("val")
-    found = loaded.evaluate(head, inside if len(inside) else dataset)
+    models = [Model.load(file, weights=weights, device=device.value) for file in model]
+    judged = validate(data, models, head, columns=names(columns), tta=tta.value, progress=progress(quiet))
+    if report:
+        from onelook.report import write_validation
+
+        write_validation(report, models[0], head, data, judged.found, judged.gains, model[0])
     if json:
-        left_out = [{"path": str(refused.path), "error": refused.reason} for refused in found.refused]
-        result = {"head": head, "task": asked.task, "n": found.metrics["n"], "metrics": found.metrics, "refused": left_out}
-        emit(result | {"seconds": {"look": found.seconds_look}})
+        emit(judged.to_json())
         return
-    say(f"{head}: {headline(found.metrics)}")
-    for refused in found.refused:
+    metrics = judged.found.metrics
+    say(f"{head}: {headline(metrics)}; {judged.found.ms:.1f} ms a picture")
+    if "ece" in metrics:
+        say(f"calibration error {metrics['ece']:.3f} ({metrics['ece_before']:.3f} before the temperature)")
+    if judged.gains:
+        rows = [[g.what, g.over, f"{g.gain:+.4f}", f"{g.interval[0]:+.4f} to {g.interval[1]:+.4f}", f"{g.ms:.1f}"] for g in judged.gains]
+        table(["what", "over", "gain", "95 % interval", "ms a picture"], rows)
+    for refused in judged.found.refused:
         say(f"left out: {refused.reason}")
-    if "confusion" in found.metrics:
-        _say_confusion(found.metrics)
+    if "confusion" in metrics:
+        _say_confusion(metrics)
+    if report:
+        say(f"report: {report / 'index.html'}")
 
 
 def retrain(
@@ -123,6 +150,8 @@ def retrain(
 
 def _say_trained(result: dict[str, Any]) -> None:
     images, seconds = result["images"], result["seconds"]
+    if result["ladder"]:
+        _say_ladder(result["ladder"])
     say(f"{result['head']}: {headline(result['metrics'])} ({result['metrics']['on']})")
     say(
         f"trained on {images['train']} pictures in {seconds['total']:.1f} s ({seconds['look']:.1f} s looking, "
@@ -130,6 +159,20 @@ def _say_trained(result: dict[str, Any]) -> None:
     )
     if images["refused"]:
         say(f"{images['refused']} pictures could not be read and were left out (see: onelook data check)")
+
+
+def _say_ladder(ladder: dict[str, Any]) -> None:
+    """The evidence: what every rung got, cost and was expected to cost, and why one was chosen."""
+    rows = [
+        [
+            rung["rung"], f"{rung['metric']:.3f}", f"{rung['interval'][0]:.3f} to {rung['interval'][1]:.3f}", str(rung["n"]),
+            f"{rung['loss']:.3f}", f"{rung['seconds']:.1f}", f"{rung['forecast']:.1f}", f"{rung['bytes'] / 1e6:.1f}", rung["remark"],
+        ]
+        for rung in ladder["evidence"]
+    ]  # fmt: skip
+    table(["rung", "held out", "95 % interval", "n", "loss", "seconds", "forecast", "MB", ""], rows)
+    say(ladder["why"])
+    say(f"planned {ladder['forecast_seconds']:.0f} s, took {ladder['seconds']:.0f} s")
 
 
 def _say_confusion(metrics: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ pixels and Guo et al. 2016 for whole pictures; differs in pooling the maximum an
     onelook train photos/ --task classify --name kind --model mine.onelook
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,27 +31,35 @@ class Classify(PooledHead):
         classes: Sequence[str],
         *,
         multi: bool = False,
+        smoothing: float = 0.0,
         strides: Sequence[int] = (),
         embedding: bool = False,
         inputs: int,
         form: Form = "radial",
         units: int = 0,
         width: float = 0.0,
+        temperature: float = 1.0,
+        dropout: float = 0.0,
     ) -> None:
-        super().__init__(len(classes), strides=strides, embedding=embedding, inputs=inputs, form=form, units=units, width=width)
+        super().__init__(
+            len(classes), strides=strides, embedding=embedding, inputs=inputs, form=form, units=units, width=width,
+            temperature=temperature, dropout=dropout,
+        )  # fmt: skip
         self.classes = tuple(classes)
         self.multi = multi
+        self.smoothing = smoothing
         self.register_buffer("class_weights", torch.ones(len(classes)))
 
     def config(self) -> dict[str, Any]:
         """Plain values that rebuild this head: ``Classify(**config)``."""
-        return {"classes": list(self.classes), "multi": self.multi, **self.shape()}
+        return {"classes": list(self.classes), "multi": self.multi, "smoothing": self.smoothing, **self.shape()}
 
     def loss(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Cross entropy, weighted by class; per label and binary with ``multi``."""
+        """Cross entropy, weighted by class, truths softened by ``smoothing``; per label and binary with ``multi``."""
         if self.multi:
+            target = target * (1 - self.smoothing) + self.smoothing / 2
             return {"cross_entropy": functional.binary_cross_entropy_with_logits(raw, target.float(), pos_weight=self.class_weights)}
-        return {"cross_entropy": functional.cross_entropy(raw, target, weight=self.class_weights)}
+        return {"cross_entropy": functional.cross_entropy(raw, target, weight=self.class_weights, label_smoothing=self.smoothing)}
 
     def answer(self, raw: Tensor, placements: Sequence[Placement]) -> list[Answer]:
         """One Label (or Labels) per picture; probabilities sum to 1 over the classes (each its own with ``multi``)."""
@@ -63,6 +72,12 @@ class Classify(PooledHead):
             best = max(range(len(row)), key=row.__getitem__)
             answers.append(Label(self.classes[best], row[best], dict(zip(self.classes, row, strict=True))))
         return answers
+
+    def merge(self, raws: Tensor) -> Tensor:
+        """Several logits for the same pictures (V, B, classes) -> the logits of their mean probabilities (B, classes)."""
+        if self.multi:
+            return torch.logit(raws.double().sigmoid().mean(0), eps=1e-9).float()
+        return (raws.double().log_softmax(2).logsumexp(0) - math.log(len(raws))).float()
 
     def judge(self) -> Judge:
         """A fresh judge for this head's answers."""

@@ -18,6 +18,7 @@ from onelook.look import Look, Needs
 
 Form = Literal["radial", "linear", "hidden"]
 OUTLIER = 8.0  # standard deviations at which a value is cut
+NO_OUTLIER = 2.0**20
 
 
 class Readout(nn.Module):
@@ -33,6 +34,12 @@ class Readout(nn.Module):
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("deviation", torch.ones(inputs))
         self.register_buffer("weight", torch.ones(inputs))
+
+    def leave(self, scale: float = 1.0) -> None:
+        """Read values as they are but for one ``scale``: nothing is centred, weighed or cut."""
+        self.mean.zero_()
+        self.deviation.fill_(NO_OUTLIER)  # a power of two: with scale 1 values come through to the bit
+        self.weight.fill_(NO_OUTLIER / scale)
 
     def forward(self, look: Look) -> Tensor:
         standard = (read_vector(look, self.needs) - self.mean) / self.deviation
@@ -87,11 +94,25 @@ def make_body(form: Form, inputs: int, outputs: int, units: int, width: float) -
 class PooledHead(nn.Module):
     """Readout and body: what ``Classify`` and ``Regress`` have in common."""
 
-    def __init__(self, outputs: int, *, strides: Sequence[int], embedding: bool, inputs: int, form: Form, units: int, width: float) -> None:
+    def __init__(
+        self,
+        outputs: int,
+        *,
+        strides: Sequence[int],
+        embedding: bool,
+        inputs: int,
+        form: Form,
+        units: int,
+        width: float,
+        temperature: float = 1.0,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.form: Form = form
         self.readout = Readout(strides, embedding, inputs)
         self.body = make_body(form, inputs, outputs, units, width)
+        self.temperature = temperature  # what scores are divided by, so that they become logits
+        self.dropout = nn.Dropout(dropout)
         self._sizes = {"inputs": inputs, "units": units, "width": width}
 
     @property
@@ -104,8 +125,13 @@ class PooledHead(nn.Module):
         return cast(nn.Linear, self.body[-1])
 
     def forward(self, look: Look) -> Tensor:
-        return cast(Tensor, self.body(self.readout(look)))
+        return cast(Tensor, self.body(self.dropout(self.readout(look)))) / self.temperature
+
+    def merge(self, raws: Tensor) -> Tensor:
+        """Several raw answers to the same pictures (V, B, outputs) -> one (B, outputs): their mean."""
+        return raws.mean(0)
 
     def shape(self) -> dict[str, object]:
         """The keyword arguments that rebuild readout and body."""
-        return {"strides": list(self.needs.pooled), "embedding": self.needs.embedding, "form": self.form, **self._sizes}
+        regularised = {"temperature": self.temperature, "dropout": self.dropout.p}
+        return {"strides": list(self.needs.pooled), "embedding": self.needs.embedding, "form": self.form, **regularised, **self._sizes}

@@ -35,8 +35,13 @@ class Regress(PooledHead):
         form: Form = "radial",
         units: int = 0,
         width: float = 0.0,
+        temperature: float = 1.0,
+        dropout: float = 0.0,
     ) -> None:
-        super().__init__(len(classes), strides=strides, embedding=embedding, inputs=inputs, form=form, units=units, width=width)
+        super().__init__(
+            len(classes), strides=strides, embedding=embedding, inputs=inputs, form=form, units=units, width=width,
+            temperature=temperature, dropout=dropout,
+        )  # fmt: skip
         self.classes = tuple(classes)
         self.register_buffer("centre", torch.zeros(len(classes)))
         self.register_buffer("spread", torch.ones(len(classes)))

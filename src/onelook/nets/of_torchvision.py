@@ -1,9 +1,9 @@
-"""AlexNet and GoogLeNet from torchvision, with the three verbs that timm networks have.
+"""AlexNet and GoogLeNet from torchvision, in the form that ``Backbone`` reads.
 
 Papers: Krizhevsky, "One weird trick for parallelizing convolutional neural networks" (2014), the one-column AlexNet;
 Szegedy et al., "Going deeper with convolutions" (2015), without the auxiliary classifiers and with batch normalisation.
 GoogLeNet's published weights expect pixels in -1..1; torchvision converts inside the network, here it is said once,
-in PREPROCESS.
+in GOOGLENET.
 
     onelook info --backbone random:alexnet
 """
@@ -11,40 +11,13 @@ in PREPROCESS.
 from typing import cast
 
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 
+from onelook.nets.chain import Chain
 from onelook.weights import Preprocess
 
-PREPROCESS = {
-    "alexnet": Preprocess(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 0.875),
-    "googlenet": Preprocess(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear", 0.875),
-}
-
-
-class _Features(nn.Sequential):
-    """Pieces in a row, then a head: what ``Backbone`` expects of a network."""
-
-    def __init__(self, pieces: dict[str, nn.Module], pool: nn.Module, classifier: nn.Linear, num_features: int) -> None:
-        super().__init__()
-        self.features = nn.Sequential()
-        for name, piece in pieces.items():
-            self.features.add_module(name, piece)
-        self.pool = pool
-        self.classifier = classifier
-        self.num_features = num_features
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.features(x))
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        embedding = self.pool(x)
-        return cast(Tensor, embedding if pre_logits else self.classifier(embedding))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
-
-    def get_classifier(self) -> nn.Module:
-        return self.classifier
+ALEXNET = Preprocess(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 0.875)
+GOOGLENET = Preprocess(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear", 0.875)
 
 
 def alexnet(pretrained: bool = False) -> nn.Module:
@@ -52,7 +25,7 @@ def alexnet(pretrained: bool = False) -> nn.Module:
     network = torchvision.models.alexnet(weights="IMAGENET1K_V1" if pretrained else None)
     *layers, last = network.classifier.children()
     pool = nn.Sequential(network.avgpool, nn.Flatten(1), *layers)
-    return _Features(dict(network.features.named_children()), pool, cast(nn.Linear, last), 256)
+    return Chain(dict(network.features.named_children()), pool, cast(nn.Linear, last), 256)
 
 
 def googlenet(pretrained: bool = False) -> nn.Module:
@@ -60,4 +33,4 @@ def googlenet(pretrained: bool = False) -> nn.Module:
     network = torchvision.models.googlenet(weights="IMAGENET1K_V1" if pretrained else None, init_weights=False, aux_logits=True)
     behind = ("aux1", "aux2", "avgpool", "dropout", "fc")
     pieces = {name: piece for name, piece in network.named_children() if name not in behind}
-    return _Features(pieces, nn.Sequential(network.avgpool, nn.Flatten(1)), network.fc, 1024)
+    return Chain(pieces, nn.Sequential(network.avgpool, nn.Flatten(1)), network.fc, 1024)

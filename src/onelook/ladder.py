@@ -1,0 +1,318 @@
+"""The ladder: how deep to go, measured on the user's own training pictures within the user's time.
+
+Rungs, from cheap to dear: a linear head on what each depth of the frozen network sees; radial units on all depths; more views; a
+fine-tuned tail of one stage, of two ...; the whole network from pixels. Every rung is judged on held-out training pictures; each tail
+also averaged with the best frozen head. Climbing stops when the time or the gain ends. The cheapest rung wins whose loss is
+within one standard error of the best one's (Breiman et al. 1984, "Classification and regression trees", section 3.4.3; here
+the error of the paired differences).
+
+    onelook train photos/ --name kind --model mine.onelook --budget 3m
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from onelook.backbone import Backbone
+from onelook.errors import BudgetError
+from onelook.look import Geometry, Needs
+from onelook.problem import Problem, Selected
+from onelook.progress import Progress
+from onelook.select import Steps, radial, ridge, unseen
+from onelook.tune import JUDGED_SHARE, LAST_EPOCHS, Tuned, carry_on, judge, settle, step_seconds, usual_epochs
+
+FIRST_VIEWS, MORE_VIEWS = 2, 4
+FEWEST_EPOCHS = 3  # of a tail, for it to be worth trying
+FIT_SECONDS = 2.5e-3  # a picture and view, for all frozen rungs together
+WORTH_IT = 0.8  # a deeper cut is a rung of its own if its steps cost less than this share of the next one's
+MARGIN = 0.05  # of the budget, kept for writing and the unforeseen
+
+Gather = Callable[[int, tuple[int, ...]], Problem]  # views, cuts of tails -> the problem with the looks that they read on the shelf
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What was measured before climbing: seconds a look (0: they are all on the shelf), seconds a training step's picture by cut."""
+
+    look: float
+    step: dict[int, float]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the budget allows: views, cuts of the tails to try, their epochs, and the seconds that it should take."""
+
+    views: int
+    cuts: tuple[int, ...]
+    epochs: int
+    seconds: float
+
+    def in_words(self, stage_names: Sequence[str], count: int, budget: float) -> str:
+        """What will be done, for people."""
+        tails = ", ".join(f"behind {stage_names[cut - 1]}" if cut else "everything" for cut in self.cuts)
+        then = f"then tails ({tails}), {self.epochs} epochs each" if tails else "no time for tails"
+        return f"{count} pictures, {budget:.0f} s: frozen heads on {self.views} views, {then}; about {self.seconds:.0f} s"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One rung: what it cost and how it did on ``n`` held-out training pictures.
+
+    ``loss``: mean log loss (squared error for values); ``metric``: the headline figure, with its 95 % interval. ``bytes``: of looks, all
+    pictures together. ``forecast``: the seconds that were expected. ``remark``: chosen, or why it was not climbed.
+    """
+
+    rung: str
+    cut: int
+    loss: float | None
+    metric: float | None
+    interval: tuple[float, float] | None
+    n: int
+    seconds: float
+    forecast: float
+    bytes: int
+    remark: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """The winner, every rung's evidence, why it won in one sentence, seconds planned and taken, whether Ctrl-C ended it."""
+
+    selected: Selected
+    cut: int
+    evidence: tuple[Evidence, ...]
+    why: str
+    forecast: float
+    seconds: float
+    interrupted: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "evidence": [rung.to_json() for rung in self.evidence],
+            "why": self.why,
+            "forecast_seconds": round(self.forecast, 1),
+            "seconds": round(self.seconds, 1),
+            "interrupted": self.interrupted,
+        }
+
+
+@dataclass(frozen=True)
+class _Rung:
+    """A rung that was reached; ``losses``: held-out loss by picture."""
+
+    name: str
+    cut: int
+    selected: Selected
+    losses: dict[int, float]
+    judged: Tuned | None = None
+    beside: Selected | None = None
+
+    @property
+    def loss(self) -> float:
+        return sum(self.losses.values()) / len(self.losses)
+
+
+def _rung(problem: Problem, name: str, cut: int, selected: Selected, judged: Tuned | None = None, beside: Selected | None = None) -> _Rung:
+    each = problem.losses(selected.scores, selected.where)
+    return _Rung(name, cut, selected, dict(zip(selected.where.tolist(), each.tolist(), strict=True)), judged, beside)
+
+
+def measure_steps(backbone: Backbone, geometry: Geometry, size: tuple[int, int]) -> dict[int, float]:
+    """Seconds a picture of a training step from every cut that is worth a rung; cut 0, the whole network, included."""
+    if not backbone.can_split:
+        return {}
+    steps = {0: step_seconds(backbone, 0, geometry, size)}
+    for cut in range(1, len(backbone.strides)):
+        steps[cut] = step_seconds(backbone, cut, geometry, size)
+    dearest, kept = steps[0], {0: steps[0]}
+    for cut in range(1, len(backbone.strides)):
+        if steps[cut] < WORTH_IT * dearest:
+            kept[cut] = dearest = steps[cut]
+    return kept
+
+
+def make_plan(count: int, budget: float, rate: Rate) -> Plan:
+    """How many views, which tails and how many epochs fit into ``budget`` seconds for ``count`` pictures.
+
+    Raises BudgetError, saying what it would take, if not even frozen looks fit.
+    """
+    frozen = count * (rate.look + FIT_SECONDS)
+    if frozen > budget:
+        raise BudgetError(
+            f"--budget {budget:.0f}s: looking at {count} pictures once and fitting a head takes about {frozen:.0f} s; "
+            f"give at least --budget {max(1, round(1.2 * frozen))}s, or fewer pictures"
+        )
+    views = next(views for views in (MORE_VIEWS, FIRST_VIEWS, 1) if views == 1 or count * views * rate.look <= 0.4 * budget)
+    spent = count * views * (rate.look + FIT_SECONDS)
+    left = budget * (1 - MARGIN) - spent
+    cuts = sorted(rate.step, reverse=True)
+    wanted = usual_epochs(count)
+    for tried in range(len(cuts), 0, -1):
+        each = [count * rate.step[cut] for cut in cuts[:tried]]
+        epochs = int((left - LAST_EPOCHS * each[-1]) / (JUDGED_SHARE * sum(each)))
+        if epochs >= FEWEST_EPOCHS:
+            epochs = min(epochs, wanted)
+            seconds = spent + JUDGED_SHARE * epochs * sum(each) + LAST_EPOCHS * each[-1]
+            return Plan(views, tuple(cuts[:tried]), epochs, seconds)
+    return Plan(views, (), 0, spent)
+
+
+def climb(gather: Gather, plan: Plan, rate: Rate, count: int, progress: Progress, through: Steps = unseen) -> Climbed:
+    """Climb as ``plan`` says; Ctrl-C ends the climb and keeps the best rung so far (it is raised again if there is none)."""
+    return _Climb(gather, plan, rate, count, progress, through).run()
+
+
+class _Climb:
+    """State of one climb: the rungs reached, and the evidence."""
+
+    def __init__(self, gather: Gather, plan: Plan, rate: Rate, count: int, progress: Progress, through: Steps) -> None:
+        self.gather, self.plan, self.rate, self.count, self.progress, self.through = gather, plan, rate, count, progress, through
+        self.begun = time.perf_counter()
+        self.rungs: list[_Rung] = []
+        self.evidence: list[Evidence] = []
+        self.problem: Problem | None = None
+        self.stages = 0
+
+    def run(self) -> Climbed:
+        interrupted = False
+        winner: _Rung | None = None
+        try:
+            self._frozen()
+            self._tails()
+            winner = self._choose()
+            selected = self._refit(winner)
+        except KeyboardInterrupt:
+            if not self.rungs:
+                raise
+            interrupted, winner = True, winner or self._choose()
+            selected = winner.selected
+            self.progress.say(f"interrupted: the best rung so far is kept ({winner.name})")
+        evidence = tuple(replace(rung, remark="chosen") if rung.rung == winner.name else rung for rung in self.evidence)
+        seconds = time.perf_counter() - self.begun
+        return Climbed(selected, winner.cut, evidence, self._why(winner), self.plan.seconds, seconds, interrupted)
+
+    # --- rungs
+
+    def _frozen(self) -> None:
+        """Linear probes at every depth, radial units on all of them, and these with more views."""
+        views = min(FIRST_VIEWS, self.plan.views)
+        begun = time.perf_counter()
+        problem = self.problem = self.gather(views, self.plan.cuts)
+        self.stages = len(problem.backbone.stages)
+        looking, looks = time.perf_counter() - begun, self.count * views * self.rate.look
+        readouts = {f"linear, stride {stride}": Needs(pooled=(stride,)) for stride in problem.backbone.strides}
+        for name, needs in {**readouts, "linear, embedding": Needs(embedding=True)}.items():
+            begun = time.perf_counter()
+            self._note(name, self.stages, ridge(problem, needs), looking + time.perf_counter() - begun, looks, "probe")
+            looking = looks = 0.0
+        self._radial(problem, 0.0, 0.0)
+        if self.plan.views > views and not self._perfect():
+            begun = time.perf_counter()
+            self.problem = self.gather(self.plan.views, self.plan.cuts)
+            new = self.count * (self.plan.views - views) * self.rate.look
+            self._radial(self.problem, time.perf_counter() - begun, new)
+
+    def _radial(self, problem: Problem, looking: float, looks: float) -> None:
+        begun, views = time.perf_counter(), problem.rows.views
+        name = f"all depths, {views} views"
+        selected = radial(problem)
+        self._add(
+            _rung(problem, name, self.stages, selected), looking + time.perf_counter() - begun, looks + self.count * views * FIT_SECONDS
+        )
+
+    def _tails(self) -> None:
+        if self._perfect():
+            self.progress.say("the frozen network makes no error on held-out pictures: nothing is left to gain")
+            return
+        problem, frozen = self.problem, self._choose()
+        assert problem is not None
+        for cut in self.plan.cuts:
+            name = f"tail behind {problem.backbone.stage_names[cut - 1]}" if cut else "everything, from pixels"
+            forecast = JUDGED_SHARE * self.plan.epochs * self.count * self.rate.step[cut]
+            begun = time.perf_counter()
+            judged = judge(problem, cut, self.plan.epochs, self.through)
+            alone = _rung(problem, name, cut, settle(problem, judged.head, judged, None), judged)
+            average = settle(problem, judged.head, judged, frozen.selected)
+            both = _rung(problem, f"{name}, with the frozen head", cut, average, judged, frozen.selected)
+            self._note(name, cut, alone.selected, time.perf_counter() - begun, forecast, "alone")
+            self._add(both, 0.0, 0.0)
+            if both.loss > alone.loss:
+                self.rungs.append(alone)
+            if _worse(both, frozen):
+                self.progress.say(f"{name} is worse than {frozen.name} by more than one standard error: no deeper")
+                break
+
+    def _add(self, rung: _Rung, seconds: float, forecast: float) -> None:
+        """A rung that may win."""
+        self.rungs.append(rung)
+        self._note(rung.name, rung.cut, rung.selected, seconds, forecast)
+
+    def _note(self, name: str, cut: int, selected: Selected, seconds: float, forecast: float, remark: str = "") -> None:
+        """A line of evidence."""
+        assert self.problem is not None
+        figures, headline = selected.held_out, selected.head.judge().headline
+        low, high = figures[f"{headline}_interval"]
+        loss = float(self.problem.losses(selected.scores, selected.where).mean())
+        size = self.problem.rows.bytes_of(selected.head.needs)
+        self.evidence.append(Evidence(name, cut, loss, figures[headline], (low, high), figures["n"], seconds, forecast, size, remark))
+        self.progress.say(f"{name}: {headline} {figures[headline]:.3f} ({low:.3f} to {high:.3f}), loss {loss:.3f}, {seconds:.1f} s")
+
+    def _refit(self, winner: _Rung) -> Selected:
+        """The winner with all training pictures; frozen heads have seen them already."""
+        if winner.judged is None:
+            return winner.selected
+        assert self.problem is not None
+        self.progress.say(f"{winner.name}: {LAST_EPOCHS} more epochs with all {self.count} pictures")
+        head = carry_on(self.problem, winner.judged, LAST_EPOCHS, self.through)
+        return settle(self.problem, head, winner.judged, winner.beside)
+
+    # --- choosing
+
+    def _choose(self) -> _Rung:
+        """The best rung of the shallowest cut whose loss is within one standard error of the best one's."""
+        best = self._best(self.rungs)
+        for cut in sorted({rung.cut for rung in self.rungs}, reverse=True):
+            here = self._best([rung for rung in self.rungs if rung.cut == cut])
+            if not _worse(here, best):
+                return here
+        return best
+
+    def _best(self, rungs: list[_Rung]) -> _Rung:
+        """The one with the smallest loss, compared in turn on the pictures that both were judged on."""
+        best = rungs[0]
+        for rung in rungs[1:]:
+            best = rung if difference(rung.losses, best.losses)[0] < 0 else best
+        return best
+
+    def _perfect(self) -> bool:
+        """Whether no held-out picture was wrong."""
+        return bool(self._choose().selected.held_out.get("accuracy") == 1.0)
+
+    def _why(self, winner: _Rung) -> str:
+        if len(self.rungs) == 1:
+            return f"{winner.name}: the only rung that was reached."
+        best = self._best(self.rungs)
+        if best is winner:
+            return f"{winner.name} has the smallest held-out loss, and nothing cheaper comes within one standard error of it."
+        mean, error = difference(winner.losses, best.losses)
+        return f"{winner.name} is the cheapest within one standard error of {best.name} (loss {mean:+.3f}, error {error:.3f})."
+
+
+def difference(ours: dict[int, float], theirs: dict[int, float]) -> tuple[float, float]:
+    """Mean of the paired differences of two rungs' losses (ours minus theirs) and its standard error, by picture."""
+    pairs = torch.tensor([ours[index] - theirs[index] for index in ours if index in theirs], dtype=torch.float64)
+    if len(pairs) < 2:
+        return float(pairs.sum()), 0.0
+    return float(pairs.mean()), float(pairs.std() / len(pairs) ** 0.5)
+
+
+def _worse(one: _Rung, other: _Rung) -> bool:
+    """Whether ``one`` loses more than ``other`` by over one standard error."""
+    mean, error = difference(one.losses, other.losses)
+    return mean > error

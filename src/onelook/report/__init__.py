@@ -1,0 +1,175 @@
+"""The report that a manager can read: what was learned from how many pictures, how right it is, what it costs, how to use it.
+
+onelook train photos/ --name kind --model mine.onelook --val 0.25 --report report/
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from onelook.calibrate import reliability
+from onelook.data.samples import Dataset
+from onelook.fit import Step
+from onelook.model import Evaluated, Model
+from onelook.price import price
+from onelook.report.figures import ladder_plot, learning_curves, reliability_plot
+from onelook.report.page import Cell, Picture, Section, Table, thumbnail, write_page
+from onelook.report.tensorboard import require_tensorboard as require_tensorboard
+from onelook.report.tensorboard import write_tensorboard as write_tensorboard
+from onelook.tta import Gain
+
+WORST = 18
+MOST_CLASSES = 40  # whose confusion is shown cell by cell
+
+
+def write_training(
+    folder: Path, model: Model, name: str, result: dict[str, Any], data: Dataset, found: Evaluated | None, steps: Sequence[tuple[str, Step]]
+) -> Path:
+    """The page of a training run, from what ``train`` returned, the training pictures, the validation answers, and the epochs."""
+    images, seconds, metrics = result["images"], result["seconds"], result["metrics"]
+    lead = f"{_headline(metrics)} ({metrics['on']}). Learned from {images['train']} pictures in {_time(seconds['total'])}."
+    sections = [_data(data, images), *_judged(model, name, metrics, found)]
+    if result["ladder"]:
+        sections.append(_ladder(result["ladder"], model.head(name).judge().headline))
+    if steps:
+        sections.append(Section("How the loss fell", svg=learning_curves(steps)))
+    sections += [_costs(model), _licences(model), _use(result["model"], name)]
+    return write_page(folder, f"{name}: {_question(model, name)}", lead, sections)
+
+
+def write_validation(folder: Path, model: Model, name: str, source: Path, found: Evaluated, gains: Sequence[Gain], file: Path) -> Path:
+    """The page of a validation run: one head, or an ensemble whose members answer like ``model``'s head."""
+    lead = f"{_headline(found.metrics)} on the pictures of {source}."
+    sections = [*_judged(model, name, found.metrics, found)]
+    if gains:
+        rows = tuple((g.what, g.over, f"{g.gain:+.4f}", f"{g.interval[0]:+.4f} to {g.interval[1]:+.4f}", f"{g.ms:.1f}") for g in gains)
+        sections.append(Section("What more looks bring", table=Table(("what", "over", "gain", "95 % interval", "ms a picture"), rows)))
+    sections += [_costs(model), _licences(model), _use(str(file), name)]
+    return write_page(folder, f"{name}: {_question(model, name)}", lead, sections)
+
+
+def worst_errors(found: Evaluated, classes: Sequence[str], count: int = WORST) -> list[tuple[int, str]]:
+    """Index and caption of the answers that were wrong and surest (for values: furthest off), worst first."""
+    raw, truth = found.raw.double(), found.targets
+    if truth.ndim == 1:
+        probability, said = raw.softmax(1).max(1)
+        wrong = (said != truth).nonzero().flatten().tolist()
+        wrong.sort(key=lambda index: -float(probability[index]))
+        return [(i, f"said {classes[int(said[i])]} {float(probability[i]):.0%}, is {classes[int(truth[i])]}") for i in wrong[:count]]
+    if "mae" in found.metrics:
+        error = (raw - truth).abs().mean(1)
+        order = error.argsort(descending=True).tolist()[:count]
+        return [(i, ", ".join(f"{n} {float(raw[i, k]):.3g}, is {float(truth[i, k]):.3g}" for k, n in enumerate(classes))) for i in order]
+    probabilities = raw.sigmoid()
+    error = (probabilities - truth).abs()
+    order = error.max(1).values.argsort(descending=True).tolist()[:count]
+    captions = []
+    for index in order:
+        column = int(error[index].argmax())
+        there = "is there" if truth[index, column] >= 0.5 else "is not there"
+        captions.append((index, f"{classes[column]} {float(probabilities[index, column]):.0%}, {there}"))
+    return [entry for entry in captions if float(error[entry[0]].max()) >= 0.5]
+
+
+def _question(model: Model, name: str) -> str:
+    head = model.head(name)
+    shown = ", ".join(head.classes[:8]) + (" ..." if len(head.classes) > 8 else "")
+    return f"how much {shown}" if head.task == "regress" else f"which of {shown}"
+
+
+def _time(seconds: float) -> str:
+    """Seconds, or minutes from two on."""
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.1f} minutes"
+
+
+def _headline(metrics: dict[str, Any]) -> str:
+    if "accuracy" in metrics:
+        low, high = metrics["accuracy_interval"]
+        return f"Right for {metrics['accuracy']:.1%} of {metrics['n']} pictures (95 % interval {low:.1%} to {high:.1%})"
+    low, high = metrics["mae_interval"]
+    return f"Off by {metrics['mae']:.4g} on average over {metrics['n']} pictures (95 % interval {low:.4g} to {high:.4g})"
+
+
+def _data(data: Dataset, images: dict[str, int]) -> Section:
+    total = len(data)
+    rows = tuple((name, str(count), f"{count / max(total, 1):.0%}") for name, count in data.counts().items())
+    text = f"{images['train']} pictures to learn from, {images['val']} that only report, {images['refused']} that could not be read."
+    table = None if data.kind == "values" else Table(("class", "training pictures", "share"), rows)
+    return Section("The pictures", text, table=table, note=data.found)
+
+
+def _judged(model: Model, name: str, metrics: dict[str, Any], found: Evaluated | None) -> list[Section]:
+    """Figures, confusion, reliability and worst errors; the last two need answers picture by picture."""
+    words = {"accuracy": "share right", "f1_macro": "F1, mean of classes", "log_loss": "log loss", "ece": "calibration error"}
+    words |= {"ece_before": "calibration error before the temperature", "mae": "mean absolute error", "rmse": "root mean squared error"}
+    words |= {"r2": "R2", "label_accuracy": "share of single labels right", "mean_average_precision": "mean average precision"}
+    rows = tuple((word, f"{metrics[key]:.4f}") for key, word in words.items() if key in metrics)
+    note = "Nothing was chosen on these pictures." if metrics.get("on", "validation pictures") == "validation pictures" else ""
+    sections = [Section("How right it is", table=Table(("figure", "value"), rows), note=note)]
+    if "confusion" in metrics and len(metrics["confusion"]["classes"]) <= MOST_CLASSES:
+        sections.append(_confusion(metrics["confusion"]))
+    if found is None:
+        return sections
+    if "ece" in metrics:
+        plot = reliability_plot(reliability(found.raw, found.targets), reliability(found.before, found.targets))
+        note = "On the dashed line, of the answers given with 80 % confidence 80 % are right. Larger dots: more answers."
+        sections.append(Section("Can the probabilities be believed?", svg=plot, note=note))
+    worst = worst_errors(found, model.head(name).classes)
+    if worst:
+        pictures: tuple[Picture, ...] = tuple(thumbnail(found.paths[index], caption) for index, caption in worst)
+        sections.append(Section("Worst errors", f"The {len(pictures)} surest or largest of them.", pictures=pictures))
+    return sections
+
+
+def _confusion(matrix: dict[str, Any]) -> Section:
+    rows = []
+    for name, counts in zip(matrix["classes"], matrix["rows_truth"], strict=True):
+        total = max(1, sum(counts))
+        rows.append((name, *(Cell(str(count), round(0.75 * count / total, 3)) for count in counts)))
+    return Section("What is taken for what", table=Table(("truth \\ answer", *matrix["classes"]), tuple(rows)))
+
+
+def _ladder(ladder: dict[str, Any], metric: str) -> Section:
+    """Every rung's figures."""
+    evidence = ladder["evidence"]
+    chosen = next((index for index, rung in enumerate(evidence) if rung["remark"] == "chosen"), -1)
+    rows = tuple(
+        (
+            rung["rung"], f"{rung['metric']:.3f}", f"{rung['interval'][0]:.3f} to {rung['interval'][1]:.3f}", str(rung["n"]),
+            f"{rung['loss']:.3f}", f"{rung['seconds']:.1f}", f"{rung['forecast']:.1f}", f"{rung['bytes'] / 1e6:.1f}",
+        )
+        for rung in evidence
+    )  # fmt: skip
+    header = ("rung", metric, "95 % interval", "held out", "loss", "seconds", "forecast", "looks, MB")
+    plot = ladder_plot(
+        [r["rung"] for r in evidence], [r["metric"] for r in evidence], [tuple(r["interval"]) for r in evidence], chosen, metric
+    )
+    note = f"Planned {ladder['forecast_seconds']} s, took {ladder['seconds']} s. Held-out training pictures only."
+    return Section("How deep to go", ladder["why"], plot, Table(header, rows, chosen), note=note)
+
+
+def _costs(model: Model) -> Section:
+    bill = price(model)
+    rows = tuple((p.part, f"{p.parameters:,}", f"{p.macs / 1e6:,.1f} M", f"{p.bytes / 1e6:.2f} MB", f"{p.ms:.2f}") for p in bill.parts)
+    text = f"A picture takes {bill.ms_together:.1f} ms on this machine for all heads together ({torch.get_num_threads()} threads)."
+    return Section("What it costs", text, table=Table(("part", "parameters", "multiplications", "size", "ms a picture"), rows))
+
+
+def _licences(model: Model) -> Section:
+    source = model.backbone.source
+    rows = (("onelook", "Apache-2.0"), (f"weights of {model.backbone.name} ({source.name})", source.licence))
+    return Section("Licences", table=Table(("what", "licence"), rows), note="The licence of your pictures is yours to know.")
+
+
+def _use(file: str, name: str) -> Section:
+    lines = [
+        f"onelook predict photos/ --model {file} --json",
+        "",
+        "import onelook",
+        f'model = onelook.load("{file}")',
+        'for answers in model.predict("photos/"):',
+        f'    print(answers.path, answers["{name}"])',
+    ]
+    return Section("How to use it", code="\n".join(lines))

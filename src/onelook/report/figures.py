@@ -1,0 +1,70 @@
+"""The plots of a report, as SVG text that stands in the page itself; matplotlib draws them."""
+
+import io
+import re
+from collections.abc import Sequence
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from onelook.calibrate import Bin
+from onelook.fit import Step
+
+BLUE, GREY, ORANGE = "#2563a8", "#9aa3ad", "#d9822b"
+
+
+def reliability_plot(after: Sequence[Bin], before: Sequence[Bin]) -> str:
+    """Share right against confidence, with and without the temperature; on the diagonal, probabilities are what they say."""
+    figure, axes = _blank(4.2, 4.0, "confidence", "share of answers that are right")
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+    for bins, colour, label in ((before, ORANGE, "before the temperature"), (after, BLUE, "as answered")):
+        sizes = [12 + 160 * entry.count / max(1, sum(other.count for other in bins)) for entry in bins]
+        axes.plot([entry.confidence for entry in bins], [entry.right for entry in bins], color=colour, linewidth=1.2, label=label)
+        axes.scatter([entry.confidence for entry in bins], [entry.right for entry in bins], sizes, color=colour, alpha=0.7)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    return _svg(figure, "reliability")
+
+
+def learning_curves(steps: Sequence[tuple[str, Step]]) -> str:
+    """Mean training loss by epoch, one line for every fit."""
+    figure, axes = _blank(6.0, 3.2, "epoch", "training loss")
+    for title in dict.fromkeys(title for title, _ in steps):
+        mine = [step for other, step in steps if other == title]
+        axes.plot([step.epoch for step in mine], [step.loss for step in mine], marker="o", markersize=3, linewidth=1.4, label=title)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=8)
+    return _svg(figure, "learning")
+
+
+def ladder_plot(names: Sequence[str], values: Sequence[float], intervals: Sequence[tuple[float, float]], chosen: int, metric: str) -> str:
+    """The headline figure of every rung with its 95 % interval, from cheap (top) to dear; the chosen one in colour."""
+    figure, axes = _blank(6.5, 0.6 + 0.36 * len(names), metric, "")
+    for row, (value, (low, high)) in enumerate(zip(values, intervals, strict=True)):
+        colour = BLUE if row == chosen else GREY
+        axes.plot([low, high], [row, row], color=colour, linewidth=2)
+        axes.plot([value], [row], marker="o", color=colour)
+    axes.set_yticks(range(len(names)), labels=list(names))
+    axes.invert_yaxis()
+    return _svg(figure, "ladder")
+
+
+def _blank(width: float, height: float, x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(x, fontsize=9)
+    axes.set_ylabel(y, fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The figure as an SVG element; ``name`` keeps the ids of several figures on one page apart, and equal from run to run."""
+    text = io.StringIO()
+    with rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": ["DejaVu Sans", "sans-serif"]}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    svg = text.getvalue()
+    return re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", svg[svg.index("<svg") :])

@@ -1,0 +1,75 @@
+"""A report as one HTML file that needs nothing else: plots and pictures are inside it, nothing is fetched, no script runs."""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from onelook.data.pictures import open_picture
+from onelook.errors import DiskError
+
+THUMBNAIL = 200
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text (or of ``Cell``) under a header; ``chosen``: the row to mark, if any."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    chosen: int = -1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell with a shade, 0..1."""
+
+    text: str
+    shade: float
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A thumbnail (base64 JPEG), its file's name and what is said of it."""
+
+    jpeg: str
+    name: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page; what is empty is left out."""
+
+    title: str
+    text: str = ""
+    svg: str = ""
+    table: Table | None = None
+    pictures: tuple[Picture, ...] = ()
+    code: str = ""
+    note: str = ""
+
+
+def write_page(folder: Path, title: str, lead: str, sections: list[Section]) -> Path:
+    """Write ``folder``/index.html and return its path. Raises DiskError."""
+    environment = Environment(loader=PackageLoader("onelook.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    html = environment.get_template("page.html").render(title=title, lead=lead, sections=sections)
+    path = folder / "index.html"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise DiskError(f"{path}: the report cannot be written ({error.strerror}); the model is saved all the same") from error
+    return path
+
+
+def thumbnail(path: Path, caption: str) -> Picture:
+    """A small copy of the picture at ``path``."""
+    picture = open_picture(path, at_least=THUMBNAIL)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    content = io.BytesIO()
+    picture.save(content, "JPEG", quality=85)
+    return Picture(base64.b64encode(content.getvalue()).decode("ascii"), path.name, caption)

@@ -1,0 +1,160 @@
+"""Fine-tuning a tail with a linear head on it: from cached looks at the cut, or from pixels (cut 0).
+
+The head trains at the full learning rate, the stages behind the cut at rates that halve with every stage (Howard & Ruder 2018,
+ULMFiT, section 3.2). Batch normalisation takes its statistics from the batches: keeping the pretrained ones cost 2 to 5 points on
+pictures unlike photographs (docs/diary.md). Scores on held-out training pictures judge a depth; then the tail is fitted on all.
+
+    onelook train photos/ --name kind --model mine.onelook --freeze stride16 --epochs 6
+"""
+
+import time
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from onelook.averaged import Averaged
+from onelook.backbone import Backbone
+from onelook.fit import Recipe, fit
+from onelook.heads import Head
+from onelook.look import Geometry, Look, Needs
+from onelook.problem import Problem, Selected
+from onelook.select import Steps, unseen
+from onelook.tail import Tail, Tailed
+
+BATCH = 32
+RATE = 2e-3  # of the head
+TAIL_RATE = 1.0  # of the last stage, as a factor on the head's
+DECAY = 0.5  # from stage to stage towards the cut
+WEIGHT_DECAY = 0.1
+WARMUP = 0.1
+SMOOTHING, DROPOUT = 0.1, 0.2
+LAST_RATE = 0.3  # of the epochs with all pictures, as a factor on both
+
+
+PICTURES_SEEN, PICTURES_SEEN_FROM_SCRATCH = 12_000, 60_000  # over all epochs, unless --epochs says otherwise
+FEWEST_EPOCHS, MOST_EPOCHS = 6, 40
+LAST_EPOCHS = 2  # with all training pictures, after a tail was judged without one fold
+JUDGED_SHARE = 0.8  # of the training pictures, on which a judged tail is fitted
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tail and its head that were fitted on a part of the training pictures, and its scores on the others."""
+
+    head: Tailed
+    scores: Tensor
+    where: Tensor
+    seconds: float
+
+
+def usual_epochs(count: int, scratch: bool = False) -> int:
+    """How many epochs a tail is fitted for on ``count`` pictures."""
+    seen = PICTURES_SEEN_FROM_SCRATCH if scratch else PICTURES_SEEN
+    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(seen / max(count, 1))))
+
+
+def rate_decay(backbone: Backbone) -> float:
+    """The factor on the learning rate from stage to stage towards the cut; weights that start at random all train at one rate."""
+    return 1.0 if backbone.source.kind == "random" else DECAY
+
+
+def select_tail(problem: Problem, cut: int, epochs: int, through: Steps = unseen) -> Selected:
+    """A tail from ``cut`` on and its head: judged without one fold, then fitted on with all training pictures."""
+    judged = judge(problem, cut, epochs, through)
+    return settle(problem, carry_on(problem, judged, LAST_EPOCHS, through), judged, None)
+
+
+def judge(problem: Problem, cut: int, epochs: int, through: Steps = unseen) -> Tuned:
+    """A tail from ``cut`` on with its head, fitted without one fold, and its scores on that fold."""
+    begun = time.perf_counter()
+    out = problem.rows.folds == 0
+    head = start(problem, cut)
+    _fit(problem, head, ~out, epochs, 1.0, through)
+    where = out.nonzero().flatten()
+    scores = problem.predict(cast(Head, head), where)
+    head.temperature = problem.temperature(scores, where)
+    return Tuned(head, scores, where, time.perf_counter() - begun)
+
+
+def _fit(problem: Problem, head: Tailed, keep: Tensor, epochs: int, rate: float, through: Steps) -> None:
+    """Train on the pictures where ``keep`` is true, at ``rate`` times RATE."""
+    recipe = Recipe("adamw", epochs, RATE * rate, WEIGHT_DECAY, WARMUP, seed=problem.seed)
+    batches = problem.rows.batches(keep, head.needs, problem.seed, BATCH)
+    per_epoch = max(1, -(-int(keep.sum()) // BATCH))
+    groups = head.groups(TAIL_RATE, rate_decay(problem.backbone))
+    where = problem.backbone.stage_names[head.tail.cut - 1] if head.tail.cut else "the pixels"
+    title = f"tail behind {where}, {int(keep.sum())} pictures"
+    for _ in through(title, fit(head, batches, recipe, groups=groups, batches_per_epoch=per_epoch)):
+        pass
+
+
+def carry_on(problem: Problem, judged: Tuned, epochs: int, through: Steps = unseen) -> Tailed:
+    """The judged tail fitted on with all training pictures, at a rate of LAST_RATE; the judged one stays as it was."""
+    head = deepcopy(judged.head)
+    head.temperature = 1.0
+    _fit(problem, head, torch.ones(len(problem.rows), dtype=torch.bool), epochs, LAST_RATE, through)
+    return head
+
+
+def settle(problem: Problem, head: Tailed, judged: Tuned, beside: Selected | None) -> Selected:
+    """``head`` with the temperature that its judged twin's held-out scores call for, averaged with ``beside`` if given."""
+    head.temperature = judged.head.temperature
+    if beside is None:
+        fitted, scores = cast(Head, head), judged.scores
+    else:
+        average, scores = averaged(problem, head, judged, beside)
+        fitted = cast(Head, average)
+    return Selected(fitted, (), problem.judge(fitted, scores, judged.where), scores, judged.where)
+
+
+def averaged(problem: Problem, head: Tailed, judged: Tuned, beside: Selected) -> tuple[Averaged, Tensor]:
+    """The mean of a tuned and a frozen head, and its scores on the pictures that neither had seen."""
+    average = Averaged([head, cast(nn.Module, beside.head)])
+    frozen = beside.scores[torch.isin(beside.where, judged.where)]
+    scores = average.merge(torch.stack([judged.scores / judged.head.temperature, frozen / beside.head.temperature]))
+    average.temperature = problem.temperature(scores, judged.where)
+    return average.eval(), scores
+
+
+def start(problem: Problem, cut: int) -> Tailed:
+    """The unfitted tail and head: pretrained stages, a linear layer of zeros on the embedding as it is."""
+    needs = Needs(embedding=True)
+    head = problem.plain_head(needs, "linear", dropout=DROPOUT, smoothing=SMOOTHING)
+    head.readout.leave(problem.embedding_scale)
+    nn.init.zeros_(head.last.weight)
+    nn.init.zeros_(head.last.bias)
+    return Tailed(Tail(problem.backbone, cut, needs), head)
+
+
+def step_seconds(backbone: Backbone, cut: int, geometry: Geometry, size: tuple[int, int]) -> float:
+    """Seconds a picture that a training step takes from ``cut`` on, measured on two batches of random maps.
+
+    ``size``: width and height of a typical picture.
+    """
+    placement = geometry.place(*size)
+    width, height = placement.input
+    stride = backbone.stride_before(cut)
+    shape = (3, height, width) if cut == 0 else (backbone.channels[stride], *backbone.map_sizes(height, width)[stride])
+    head = Tailed(Tail(backbone, cut, Needs(embedding=True)), _Sum())
+    look = Look((placement,) * BATCH, {stride: torch.randn(BATCH, *shape, generator=torch.Generator().manual_seed(0))})
+    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-6)
+    times = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        head.train()
+        head(look).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        times.append(time.perf_counter() - begun)
+    return min(times[1:]) / BATCH
+
+
+class _Sum(nn.Module):
+    needs = Needs(embedding=True)
+
+    def forward(self, look: Look) -> Tensor:
+        assert look.embedding is not None
+        return look.embedding.sum(1)

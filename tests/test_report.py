@@ -1,0 +1,132 @@
+"""The report: one file that needs nothing else, says what was measured, and lets nothing through unescaped."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+
+from onelook import Model
+from onelook.calibrate import reliability
+from onelook.errors import DiskError, OnelookError
+from onelook.fit import Step
+from onelook.model import Evaluated
+from onelook.report import worst_errors
+from onelook.report.figures import ladder_plot, learning_curves, reliability_plot
+from onelook.report.page import Section, Table, write_page
+from onelook.train import train
+from onelook.validate import validate
+from tests.conftest import write_crops
+
+
+class Page(HTMLParser):
+    """Titles, table cells, and everything that a browser would fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.fetched: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [value or "" for name, value in attrs if name in ("src", "href") and not (value or "").startswith(("data:", "#"))]
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data.strip())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
+    root = tmp_path_factory.mktemp("report")
+    write_crops(root / "photos", 12)
+    (root / "photos" / "flower").rename(root / "photos" / "<b>flower & co")
+    result = train(
+        root / "photos", name="kind", model_path=root / "m.onelook", val="0.25", size=64, budget=20, report=root / "report", device="cpu"
+    )
+    return result, root
+
+
+def test_one_file_that_fetches_nothing(trained: tuple[dict, Path]) -> None:
+    _, root = trained
+    assert [path.name for path in (root / "report").iterdir()] == ["index.html"]
+    html = (root / "report" / "index.html").read_text()
+    page = Page(html)
+    assert page.fetched == []
+    assert not {"script", "iframe", "link"} & set(page.tags)
+    assert "b" not in page.tags  # a class name is text
+    assert "url(http" not in html
+
+
+def test_it_says_what_was_measured(trained: tuple[dict, Path]) -> None:
+    result, root = trained
+    html = (root / "report" / "index.html").read_text()
+    text = " ".join(Page(html).text)
+    for title in (
+        "The pictures", "How right it is", "What is taken for what", "Can the probabilities be believed?", "How deep to go",
+        "What it costs", "Licences", "How to use it",
+    ):  # fmt: skip
+        assert title in text
+    assert f"{result['metrics']['accuracy']:.4f}" in text
+    assert f"{result['metrics']['ece']:.4f}" in text
+    assert result["ladder"]["why"] in text
+    assert "<b>flower & co" in text
+    assert "Apache-2.0" in text
+    assert html.count("<svg") == 2
+    ids = re.findall(r' id="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+
+
+def test_a_validation_report_with_gains_and_errors(trained: tuple[dict, Path], tmp_path: Path) -> None:
+    from onelook.report import write_validation
+
+    _, root = trained
+    model = Model.load(root / "m.onelook", device="cpu")
+    judged = validate(root / "photos", [model], "kind", tta="flips")
+    assert judged.found.metrics["n"] == 24
+    wrong = Evaluated(
+        judged.found.metrics, judged.found.paths, 1 - judged.found.targets, judged.found.raw, judged.found.before, (), 1.0, 1.0
+    )
+    path = write_validation(tmp_path, model, "kind", root / "photos", wrong, judged.gains, root / "m.onelook")
+    page = Page(path.read_text())
+    assert page.tags.count("img") == 18
+    assert "What more looks bring" in " ".join(page.text)
+    assert json.dumps(judged.to_json())
+
+
+def test_worst_errors_are_the_surest_wrong_answers() -> None:
+    raw = torch.tensor([[3.0, 0], [0, 1.0], [0, 5.0], [2.0, 0]])
+    found = Evaluated({}, (Path("a"),) * 4, torch.tensor([0, 0, 0, 1]), raw, raw, (), 0.0, 0.0)
+    assert [index for index, _ in worst_errors(found, "xy")] == [2, 3, 1]
+    assert worst_errors(found, "xy", 1)[0][1] == "said y 99%, is x"
+    values = Evaluated({"mae": 1.0}, (Path("a"),) * 2, torch.tensor([[1.0], [1.0]]), torch.tensor([[1.5], [4.0]]), raw, (), 0.0, 0.0)
+    assert worst_errors(values, ("kg",)) == [(1, "kg 4, is 1"), (0, "kg 1.5, is 1")]
+    multi = Evaluated({}, (Path("a"),) * 2, torch.tensor([[1.0, 0], [0, 0]]), torch.tensor([[2.0, 3], [-1, -2]]), raw, (), 0.0, 0.0)
+    assert worst_errors(multi, "xy") == [(0, "y 95%, is not there")]
+
+
+def test_plots_are_drawn_alike_every_time() -> None:
+    bins = reliability(torch.randn(50, 2, generator=torch.Generator().manual_seed(0)), torch.arange(50) % 2)
+    steps = [("a & b", Step(number, 3, 1 / number, None, 1e-3, 1.0, True)) for number in (1, 2, 3)]
+    for draw in (
+        lambda: reliability_plot(bins, bins),
+        lambda: learning_curves(steps),
+        lambda: ladder_plot(["x", "y"], [0.5, 0.6], [(0.4, 0.6), (0.5, 0.7)], 1, "accuracy"),
+    ):
+        assert draw() == draw()
+        assert draw().startswith("<svg")
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match="the report cannot be written"):
+        write_page(tmp_path / "file" / "x", "t", "l", [Section("s", table=Table(("a",), (("<i>",),)))])
+
+
+def test_tensorboard_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
+    with pytest.raises(OnelookError, match=r'pip install "onelook\[tensorboard\]"'):
+        train(tmp_path, name="kind", model_path=tmp_path / "m.onelook", tensorboard=tmp_path / "board")

@@ -1,0 +1,162 @@
+"""Tails: before training they are the network; training them touches nothing shared; what cannot be is said."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+
+from onelook import Geometry, Model, read
+from onelook.averaged import Averaged, rebuild, tails_of, uncalibrated
+from onelook.backbone import Backbone
+from onelook.engines import TorchEngine
+from onelook.errors import BackboneError
+from onelook.heads import Classify
+from onelook.heads.readout import part_lengths
+from onelook.look import PIXELS, Look, Needs
+from onelook.looker import Looker, Pixels
+from onelook.tail import Tail, Tailed, parse_freeze, trains_table, what_trains
+from tests.contract.test_backbones import FAMILIES, equal
+
+WIDE = Geometry(64).place(64, 40)  # padded below
+
+
+def pixels(geometry: Geometry, size: tuple[int, int], n: int = 3) -> list[Pixels]:
+    draw = torch.Generator().manual_seed(0)
+    placement = geometry.place(*size)
+    shape = (3, placement.content[1], placement.content[0])
+    return [Pixels((f"{i:032x}", 0), torch.randint(0, 256, shape, dtype=torch.uint8, generator=draw), placement) for i in range(n)]
+
+
+def state(module: torch.nn.Module) -> bytes:
+    return b"".join(value.contiguous().numpy().tobytes() for value in module.state_dict().values())
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "alexnet", "googlenet", "lenet5", "alexnet_2012", "nin"])
+def test_an_untrained_tail_gives_what_the_network_gives(name: str) -> None:
+    """At every cut, pixels included: maps, statistics (padding left out) and embedding of the whole network."""
+    torch.manual_seed(0)
+    backbone = Backbone.load(f"random:{name}")
+    size = 2 * max(32, backbone.size_multiple) if name not in ("alexnet", "alexnet_2012") else 192
+    looker = Looker(backbone, TorchEngine(backbone), Geometry(size, multiple=backbone.size_multiple))
+    reads = Needs(maps=backbone.strides[-1:], pooled=backbone.strides, embedding=True)
+    whole = looker.look(pixels(looker.geometry, (size, size - 20)), Needs((PIXELS, *backbone.strides), backbone.strides, True))
+    for cut in range(len(backbone.stages)):
+        tail = Tail(backbone, cut, reads)
+        with torch.inference_mode():
+            found = tail(looker.look(pixels(looker.geometry, (size, size - 20)), tail.needs))
+        for stride in backbone.strides:
+            equal(found.pooled[stride], whole.pooled[stride])
+        equal(found.maps[backbone.strides[-1]], whole.maps[backbone.strides[-1]])
+        assert found.embedding is not None
+        assert whole.embedding is not None
+        equal(found.embedding, whole.embedding)
+        own = sum(value.numel() for value in tail.state_dict().values())
+        assert own <= sum(value.numel() for value in backbone.network.state_dict().values())
+
+
+def test_a_tail_holds_the_stages_behind_its_cut_and_nothing_else(lite0: Backbone) -> None:
+    for cut in range(len(lite0.stages)):
+        tail = Tail(lite0, cut, Needs(embedding=True))
+        expected = sum(parameter.numel() for stage in list(lite0.stages)[cut:] for parameter in stage.parameters())
+        assert sum(parameter.numel() for parameter in tail.parameters()) == expected
+        assert tail.needs == Needs(maps=(lite0.stride_before(cut),))
+        assert all(parameter.requires_grad for parameter in tail.parameters())
+    assert not any(parameter.requires_grad for parameter in lite0.parameters())
+
+
+@pytest.mark.parametrize("freeze", [4, "stride8", "none"])
+def test_the_shared_part_keeps_every_byte(lite0: Backbone, photos: Path, tmp_path: Path, freeze: str | int) -> None:
+    """Batch normalisation included; the tail's own statistics and weights move."""
+    model = Model(lite0, Geometry(64), cache=tmp_path, device="cpu")
+    before = state(lite0.network)
+    fitted = model.fit("kind", read(photos), freeze=freeze, epochs=2)
+    assert state(lite0.network) == before
+    (tail,) = tails_of(model.heads["kind"])
+    fresh = Tail(lite0, fitted.cut, Needs(embedding=True))
+    moved = [name for name, value in tail.state_dict().items() if not torch.equal(value, fresh.state_dict()[name])]
+    assert any("running_mean" in name for name in moved)
+    assert any(name.endswith("weight") for name in moved)
+    assert model.evaluate("kind", read(photos)).metrics["accuracy"] > 0.9
+
+
+def test_kept_statistics_are_kept(lite0: Backbone) -> None:
+    for statistics, moves in (("kept", False), ("own", True)):
+        tail = Tail(lite0, 4, Needs(embedding=True), cast(Any, statistics)).train()
+        before = {name: value.clone() for name, value in tail.named_buffers()}
+        tail(Look((WIDE,) * 4, {16: torch.randn(4, 112, 4, 4)}))
+        changed = [name for name, value in tail.named_buffers() if not torch.equal(value, before[name])]
+        assert bool(changed) == moves
+
+
+def test_two_runs_give_equal_bytes(lite0: Backbone, photos: Path, tmp_path: Path) -> None:
+    files = []
+    for name in ("a", "b"):
+        model = Model(lite0, Geometry(64), cache=tmp_path / name, device="cpu")
+        model.fit("kind", read(photos), freeze=4, epochs=2, seed=3)
+        model.save(tmp_path / f"{name}.onelook")
+        files.append((tmp_path / f"{name}.onelook").read_bytes())
+    assert files[0] == files[1]
+
+
+def test_heads_with_different_cuts_in_one_file(lite0: Backbone, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shared stages run once for all heads, and no head changes another's answer by one bit."""
+    model = Model(lite0, Geometry(64), cache=tmp_path / "cache", device="cpu")
+    alone = {}
+    for name, freeze in (("frozen", "all"), ("four", 4), ("eight", "stride8"), ("pixels", "none")):
+        model.fit(name, read(photos), freeze=freeze, epochs=1)
+        alone[name] = [answers[name].to_json() for answers in model.predict(photos, heads=[name])]
+    model.save(tmp_path / "m.onelook")
+    loaded = Model.load(tmp_path / "m.onelook", device="cpu")
+    calls = []
+    look = Looker.look
+    monkeypatch.setattr(Looker, "look", lambda self, batch, needs: calls.append(len(batch)) or look(self, batch, needs))
+    together = list(loaded.predict(photos))
+    assert sum(calls) == 48
+    for name, answers in alone.items():
+        assert [found[name].to_json() for found in together] == answers
+    assert [loaded.records[name].cut for name in alone] == [6, 4, 3, 0]
+
+
+def test_averages_are_rebuilt_and_average(lite0: Backbone) -> None:
+    inputs = sum(part_lengths(Needs(pooled=lite0.strides), lite0.channels, 0))
+    torch.manual_seed(0)
+    frozen = Classify("ab", strides=lite0.strides, inputs=inputs, form="linear", temperature=2.0)
+    tuned = Tailed(Tail(lite0, 4, Needs(embedding=True)), Classify("ab", embedding=True, inputs=1280, form="linear"))
+    head = Averaged([tuned.eval(), frozen.eval()], temperature=0.5)
+    looker = Looker(lite0, TorchEngine(lite0), Geometry(64))
+    look = looker.look(pixels(Geometry(64), (64, 64)), head.needs)
+    again = rebuild("classify", head.config(), lite0)
+    cast(torch.nn.Module, again).load_state_dict(head.state_dict())
+    with torch.inference_mode():
+        assert torch.equal(again(look), head(look))
+        plain = uncalibrated(again)
+    with torch.inference_mode():
+        torch.testing.assert_close(plain(look), Averaged([tuned, uncalibrated(cast(Any, frozen))])(look))  # type: ignore[list-item]
+    assert cast(Any, again).heads[1].temperature == 2.0
+
+
+def test_what_trains(lite0: Backbone) -> None:
+    table = what_trains(lite0, 3, 2e-3, 1.0, 0.5)
+    assert [row.learning_rate for row in table] == [0, 0, 0, 5e-4, 1e-3, 2e-3]
+    assert [row.stage for row in table] == ["stride2", "stride4", "stride8", "stride16", "stride32", "final"]
+    assert sum(row.parameters for row in table) == lite0.parameter_count()
+    assert trains_table(table, 2e-3).count("frozen, shared") == 3
+
+
+@pytest.mark.parametrize(("freeze", "cut"), [("all", 6), ("none", 0), (0, 0), ("3", 3), ("stride8", 3), ("final", 6), (6, 6)])
+def test_freeze_words(lite0: Backbone, freeze: str | int, cut: int) -> None:
+    assert parse_freeze(freeze, lite0) == cut
+
+
+@pytest.mark.parametrize("freeze", ["stride7", "7", "-1", "blocks", "1.5", ""])
+def test_a_selector_that_matches_nothing(lite0: Backbone, freeze: str) -> None:
+    with pytest.raises(BackboneError, match=r"matches no stage .* use all, none, auto, a number from 0 to 6, or one of stride2, "):
+        parse_freeze(freeze, lite0)
+
+
+def test_a_network_that_cannot_be_split(photos: Path, tmp_path: Path) -> None:
+    backbone = Backbone.load("random:hrnet_w18_small")
+    with pytest.raises(BackboneError, match="cannot be split, so it can only be frozen whole; use --freeze all"):
+        parse_freeze("stride8", backbone)
+    assert parse_freeze("all", backbone) == 1
