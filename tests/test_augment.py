@@ -41,7 +41,7 @@ def test_fixed_views_are_mirror_images_to_the_pixel(photo: Image.Image) -> None:
     pixels = np.asarray(photo)
     mirrors = [pixels, pixels[:, ::-1], pixels[::-1], pixels[::-1, ::-1]]
     for name, recipe in RECIPES.items():
-        assert recipe.fixed == {"none": 1, "light": 2, "photo": 2, "aerial": 4, "microscope": 4}[name]
+        assert recipe.fixed == {"none": 1, "light": 2, "signs": 1, "photo": 2, "aerial": 4, "microscope": 4}[name]
         for number in range(recipe.fixed):
             for seed in (0, 1):
                 assert np.array_equal(np.asarray(view(photo, name, number, seed=seed)), mirrors[number])
@@ -173,7 +173,7 @@ def test_the_key_holds_all_that_changes_a_view(photos: Path) -> None:
     one = with_components(photo, sorted((photos / "flower").iterdir()))
     two = with_components(photo, sorted((photos / "temple").iterdir()))
     assert len({light.key, photo.key, one.key, two.key}) == 4
-    with pytest.raises(DataError, match="--augment dance: unknown; use one of none, light, photo, aerial, microscope"):
+    with pytest.raises(DataError, match="--augment dance: unknown; use one of none, light, signs, photo, aerial, microscope"):
         recipe_by_name("dance")
 
 

@@ -134,6 +134,47 @@ def test_info(run: Run, trained: Path) -> None:
     assert "random:alexnet" in run("info", "--backbone", "random:alexnet")[1]
 
 
+def test_reports_views_and_test_time_augmentation(run: Run, trained: Path, photos: Path, tmp_path: Path) -> None:
+    code, out, _ = run(
+        "val", photos, "--model", trained, "--model", trained, "--head", "kind", "--tta", "flips", "--report", tmp_path, "--json"
+    )
+    assert code == 0
+    result = json.loads(out)
+    assert [gain["what"] for gain in result["gains"]][-1] == "the ensemble"
+    assert {"ece", "ece_before"} <= result["metrics"].keys()
+    assert "<svg" in (tmp_path / "index.html").read_text()
+    out = run("val", photos, "--model", trained, "--head", "kind", "--tta", "flips")[1]
+    assert "calibration error" in out
+    assert "--tta flips" in out
+    assert (
+        run("data", "views", photos, "--out", tmp_path / "sheet.png", "--views", "3", "--pictures", "2", "--augment", "microscope")[0] == 0
+    )
+    assert Image.open(tmp_path / "sheet.png").size == (3 * 160, 40 + 2 * 160)
+    plain = json.loads(run("predict", next(photos.rglob("*.png")), "--model", trained, "--json")[1])
+    wide = json.loads(run("predict", next(photos.rglob("*.png")), "--model", trained, "--json", "--tta", "tencrop")[1])
+    assert plain["answers"].keys() == wide["answers"].keys()
+
+
+def test_a_tail_from_the_command_line(run: Run, trained: Path, photos: Path, tmp_path: Path) -> None:
+    before = trained.read_bytes()
+    code, _, err = run(
+        "train", photos, "--name", "deep", "--model", trained, "--freeze", "stride16", "--epochs", "1", "--val", "0.25",
+        "--report", tmp_path / "report", "--tensorboard", tmp_path / "board",
+    )  # fmt: skip
+    assert code == 0
+    assert "frozen, shared" in err
+    assert "stride32" in err
+    assert "tail behind stride16" in run("info", trained)[1]
+    facts = json.loads(run("info", trained, "--json")[1])
+    assert [part["part"] for part in facts["parts"]] == ["look", "kind", "deep: tail behind stride16", "deep"]
+    assert facts["heads"]["deep"]["cut"].startswith("frozen and shared up to stride16")
+    assert (tmp_path / "report" / "index.html").exists()
+    assert list((tmp_path / "board").iterdir())
+    rows = (trained.parent / "runs" / "classify" / "deep" / "steps.csv").read_text().splitlines()
+    assert len(rows) == 1 + 1 + 2  # a header, one epoch judged, two with all pictures
+    trained.write_bytes(before)
+
+
 def test_retrain(run: Run, trained: Path) -> None:
     before = trained.read_bytes()
     code, out, _ = run("retrain", trained, "--size", "96", "--json", "--quiet")
@@ -174,6 +215,14 @@ MISTAKES = [
     (["train", "{photos}", "--name", "x", "--model", "x.onelook", "--val", "2"], 2, "between 0 and 1"),
     (["train", "{photos}", "--name", "x", "--model", "x.onelook", "--views", "0"], 2, "use 1 to 64"),
     (["train", "{photos}", "--name", "x", "--model", "x.onelook", "--task", "dance"], 2, "dance"),
+    (["train", "{photos}", "--name", "x", "--model", "x.onelook", "--freeze", "conv9"], 2, "--freeze conv9: matches no stage"),
+    (["train", "{photos}", "--name", "x", "--model", "x.onelook", "--budget", "soon"], 2, "--budget soon: not a time; use 90s, 10m or 1h"),
+    (["train", "{photos}", "--name", "x", "--model", "x.onelook", "--size", "64", "--budget", "0.001s"], 2, "give at least --budget"),
+    (["train", "{photos}", "--name", "x", "--model", "x.onelook", "--augment", "dance"], 2, "dance"),
+    (["val", "{photos}", "--model", "{model}", "--head", "kind", "--tta", "dance"], 2, "dance"),
+    (["val", "{photos}", "--model", "{model}", "--model", "none.onelook", "--head", "kind"], 3, "none.onelook: no such model file"),
+    (["data", "views", "{photos}", "--out", "sheet.what"], 2, "sheet.what: cannot be written"),
+    (["data", "views", "nowhere", "--out", "sheet.png"], 3, "nowhere: no such folder or table"),
     (["predict", "{photos}", "--model", "none.onelook"], 3, "no such model file"),
     (["predict", "{photos}", "--model", "{model}", "--heads", "who"], 2, "no head 'who'; this model has kind"),
     (["predict", "empty*"], 2, "no pictures found"),

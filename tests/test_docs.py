@@ -20,7 +20,7 @@ FLOORS = [
     "tune",
     "select",
     "problem gather",
-    "averaged rows",
+    "averaged rows ask",
     "tail",
     "heads looker fit ridge",
     "cache engines modelfile",

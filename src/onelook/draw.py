@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from onelook.answers import Answers
 from onelook.data.augment import Recipe, View, make_view, with_components
@@ -72,8 +72,8 @@ def views_sheet(paths: Sequence[Path], recipe: Recipe, views: int, seed: int = 0
     ImageDraw.Draw(sheet).text((10, 10), f"{recipe.name}: view 0 is the picture itself", fill=INK, font=_font(18))
     for down, row in enumerate(rows):
         for across, picture in enumerate(row):
-            picture.thumbnail((cell - 8, cell - 8))
-            sheet.paste(picture, (across * cell + (cell - picture.width) // 2, head + down * cell + (cell - picture.height) // 2))
+            shown = ImageOps.contain(picture, (cell - 8, cell - 8))
+            sheet.paste(shown, (across * cell + (cell - shown.width) // 2, head + down * cell + (cell - shown.height) // 2))
     return sheet
 
 

@@ -4,6 +4,7 @@ Asked again for more views or for the maps before another cut, it looks at nothi
 """
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import torch
 
 from onelook.cache import Shelf
 from onelook.data.augment import Recipe, with_components
+from onelook.data.pictures import open_picture
 from onelook.data.samples import Dataset
 from onelook.data.split import assign_folds
-from onelook.errors import DataError
+from onelook.errors import DataError, PictureError
 from onelook.look import PIXELS, Needs, union
 from onelook.looker import Looker, Refused, collect, open_shelf
 from onelook.problem import Problem, candidate_needs
@@ -63,10 +65,18 @@ class Gatherer:
         rows = Rows(shelf, self.looker, self.recipe, paths, digests, found.views, targets, folds, self._weights(usable))
         return Problem(self.task, self.data.kind, self.data.classes, rows, self.seed)
 
+    def typical_size(self) -> tuple[int, int]:
+        """Width and height of the first picture that can be read; the input's own if there is none."""
+        for sample in self.data.samples[:SAMPLE]:
+            with suppress(PictureError):
+                return open_picture(sample.path, at_least=self.looker.geometry.size).size
+        return self.looker.geometry.size, self.looker.geometry.size
+
     def seconds_a_look(self, cuts: tuple[int, ...]) -> float:
         """Seconds that looking at one view takes, measured on the first pictures; 0 where those are on the shelf already."""
-        paths = [sample.path for sample in self.data.samples[:SAMPLE]]
-        found = collect(self.looker, self._shelf(cuts), self.recipe, paths, 1, QUIET)
+        paths, shelf = [sample.path for sample in self.data.samples[:SAMPLE]], self._shelf(cuts)
+        collect(self.looker, shelf, self.recipe, paths[:2], 1, QUIET)  # the first look of a size takes longer
+        found = collect(self.looker, shelf, self.recipe, paths[2:], 1, QUIET)
         return found.seconds / found.looked if found.looked else 0.0
 
     def _shelf(self, cuts: tuple[int, ...], vectors: bool = True) -> Shelf:

@@ -10,7 +10,7 @@ the error of the paired differences).
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 
 from onelook.backbone import Backbone
 from onelook.errors import BudgetError
+from onelook.gather import Gatherer
 from onelook.look import Geometry, Needs
 from onelook.problem import Problem, Selected
 from onelook.progress import Progress
@@ -26,11 +27,10 @@ from onelook.tune import JUDGED_SHARE, LAST_EPOCHS, Tuned, carry_on, judge, sett
 
 FIRST_VIEWS, MORE_VIEWS = 2, 4
 FEWEST_EPOCHS = 3  # of a tail, for it to be worth trying
-FIT_SECONDS = 2.5e-3  # a picture and view, for all frozen rungs together
+FIT_SECONDS = 1.5e-3  # a picture and view, for all frozen rungs together
 WORTH_IT = 0.8  # a deeper cut is a rung of its own if its steps cost less than this share of the next one's
+BUDGET = 90.0  # seconds, where none are given
 MARGIN = 0.05  # of the budget, kept for writing and the unforeseen
-
-Gather = Callable[[int, tuple[int, ...]], Problem]  # views, cuts of tails -> the problem with the looks that they read on the shelf
 
 
 @dataclass(frozen=True)
@@ -153,25 +153,48 @@ def make_plan(count: int, budget: float, rate: Rate) -> Plan:
     left = budget * (1 - MARGIN) - spent
     cuts = sorted(rate.step, reverse=True)
     wanted = usual_epochs(count)
-    for tried in range(len(cuts), 0, -1):
+    for tried in range(len(cuts), 0, -1):  # as many as can have their usual epochs; else one, with fewer
         each = [count * rate.step[cut] for cut in cuts[:tried]]
-        epochs = int((left - LAST_EPOCHS * each[-1]) / (JUDGED_SHARE * sum(each)))
-        if epochs >= FEWEST_EPOCHS:
-            epochs = min(epochs, wanted)
+        epochs = min(wanted, int((left - LAST_EPOCHS * each[-1]) / (JUDGED_SHARE * sum(each))))
+        if epochs >= (FEWEST_EPOCHS if tried == 1 else wanted):
             seconds = spent + JUDGED_SHARE * epochs * sum(each) + LAST_EPOCHS * each[-1]
             return Plan(views, tuple(cuts[:tried]), epochs, seconds)
     return Plan(views, (), 0, spent)
 
 
-def climb(gather: Gather, plan: Plan, rate: Rate, count: int, progress: Progress, through: Steps = unseen) -> Climbed:
-    """Climb as ``plan`` says; Ctrl-C ends the climb and keeps the best rung so far (it is raised again if there is none)."""
-    return _Climb(gather, plan, rate, count, progress, through).run()
+def climb(gather: Gatherer, budget: float, through: Steps = unseen) -> Climbed:
+    """Measure this machine, plan what fits into ``budget`` seconds, say so, and climb.
+
+    Ctrl-C ends the climb and keeps the best rung so far (it is raised again if there is none). Raises BudgetError.
+    """
+    begun = time.perf_counter()
+    backbone, count, rate = gather.looker.backbone, len(gather.data), measure(gather)
+    plan = make_plan(count, budget - (time.perf_counter() - begun), rate)
+    gather.progress.say(plan.in_words(backbone.stage_names, count, budget))
+    return _Climb(gather, plan, rate, count, gather.progress, through).run()
+
+
+def epochs_within(gather: Gatherer, cut: int, budget: float) -> int:
+    """How many epochs of a tail from ``cut`` on fit into ``budget`` seconds. Raises BudgetError, saying what it would take."""
+    count, look = len(gather.data), gather.seconds_a_look((cut,))
+    step = step_seconds(gather.looker.backbone, cut, gather.looker.geometry, gather.typical_size())
+    plan = make_plan(count, budget, Rate(look, {cut: step}))
+    if not plan.epochs:
+        least = count * (look * MORE_VIEWS + step * (LAST_EPOCHS + FEWEST_EPOCHS)) / (1 - MARGIN)
+        raise BudgetError(f"--budget {budget:.0f}s: that tail takes about {least:.0f} s for {count} pictures; give more")
+    return plan.epochs
+
+
+def measure(gather: Gatherer) -> Rate:
+    """Seconds of looks and of training steps on this machine, at the size of the data set's pictures."""
+    steps = measure_steps(gather.looker.backbone, gather.looker.geometry, gather.typical_size())
+    return Rate(gather.seconds_a_look(tuple(steps)), steps)
 
 
 class _Climb:
     """State of one climb: the rungs reached, and the evidence."""
 
-    def __init__(self, gather: Gather, plan: Plan, rate: Rate, count: int, progress: Progress, through: Steps) -> None:
+    def __init__(self, gather: Gatherer, plan: Plan, rate: Rate, count: int, progress: Progress, through: Steps) -> None:
         self.gather, self.plan, self.rate, self.count, self.progress, self.through = gather, plan, rate, count, progress, through
         self.begun = time.perf_counter()
         self.rungs: list[_Rung] = []

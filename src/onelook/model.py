@@ -13,9 +13,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,21 +22,22 @@ from torch import Tensor, nn
 import onelook
 from onelook import modelfile
 from onelook.answers import Answers
+from onelook.ask import Asked, ask, ask_once, chunks
 from onelook.averaged import rebuild, uncalibrated
 from onelook.backbone import Backbone
 from onelook.cache import default_root
 from onelook.calibrate import calibration_error, reliability
 from onelook.data.augment import recipe_by_name
-from onelook.data.pictures import find_pictures, open_picture
+from onelook.data.pictures import find_pictures
 from onelook.data.samples import Dataset
 from onelook.engines import Engine, make_engine
-from onelook.errors import BackboneError, BudgetError, DataError, HeadError, ModelFileError, PictureError
+from onelook.errors import BackboneError, DataError, HeadError, ModelFileError
 from onelook.gather import Gatherer
 from onelook.heads import HEADS, Classify, Head
 from onelook.heads.readout import Form
-from onelook.ladder import FEWEST_EPOCHS, Climbed, Rate, climb, make_plan, measure_steps
-from onelook.look import Geometry, Look, Mode, Placement, union
-from onelook.looker import BATCH, PLAIN, Looker, Refused, Seen, collect, look_at, open_shelf
+from onelook.ladder import BUDGET, Climbed, climb, epochs_within
+from onelook.look import Geometry, Mode, union
+from onelook.looker import PLAIN, Looker, Refused, collect, open_shelf
 from onelook.modelfile import Contents, HeadRecord
 from onelook.problem import Candidate, candidate_needs
 from onelook.progress import QUIET, Progress
@@ -45,14 +45,13 @@ from onelook.rows import CHUNK
 from onelook.select import Steps, select, unseen
 from onelook.tail import parse_freeze, trains_table, what_trains
 from onelook.tta import shots_by_name
-from onelook.tune import LAST_EPOCHS, RATE, TAIL_RATE, rate_decay, select_tail, step_seconds, usual_epochs
+from onelook.tune import RATE, rates, select_tail, usual_epochs
 from onelook.weights import DEFAULT_BACKBONE
 
-Item = TypeVar("Item")
 READY = "imagenet"  # the backbone's own classifier, there without any training
 VIEWS, TAIL_VIEWS = 2, 4
+RECIPE, SCRATCH_RECIPE = "light", "signs"  # of views, where none is named
 _BEFORE = "before calibration"
-BUDGET = 90.0  # seconds, of the ladder, where none is given
 
 
 @dataclass(frozen=True)
@@ -87,17 +86,6 @@ class Evaluated:
     refused: tuple[Refused, ...]
     seconds: float
     ms: float  # a picture, look and head
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Raw answers to one picture, averaged over its versions: by head, with placements by geometry and milliseconds by part."""
-
-    path: Path
-    raws: dict[str, Tensor]
-    placements: dict[Geometry, Placement]
-    ms: dict[str, float]
-    error: str | None = None
 
 
 class Model:
@@ -180,7 +168,7 @@ class Model:
         budget: float | None = None,
         form: Form = "radial",
         views: int | None = None,
-        augment: str = "light",
+        augment: str | None = None,
         epochs: int | None = None,
         balance: bool = False,
         seed: int = 0,
@@ -192,68 +180,40 @@ class Model:
         ``head``: the task. ``freeze``: how much of the backbone stays frozen and shared: "all", "none", a number of stages, the name of the
         last frozen stage, or "auto": measured on the ladder within ``budget`` seconds (default 90). ``form``: radial, linear or hidden, of
         a head on the frozen backbone (see ``onelook.select``). ``views``: how many versions of each picture are learned from, made
-        as the recipe ``augment`` says. ``epochs``: of a tail. ``balance``: classes count equally however many pictures they have.
-        Unreadable pictures are left out and reported. Raises DataError if what is left cannot be learned from, BudgetError if the
-        budget is too small for anything, BackboneError for a ``freeze`` that matches nothing.
+        as the recipe ``augment`` says (default: light; signs for a network that starts from random weights). ``epochs``: of a
+        tail. ``balance``: classes count equally however many pictures they have. Unreadable pictures are left out and reported.
+        Raises DataError if what is left cannot be learned from, BudgetError if the budget is too small for anything, BackboneError
+        for a ``freeze`` that matches nothing.
         """
         _check_request(name, head, data, views)
         self.choose_geometry(name)
         backbone, stages = self.backbone, len(self.backbone.stages)
         looker = self.looker(self.geometry_of(name))
-        gather = Gatherer(looker, self.cache_root, head, data, recipe_by_name(augment), balance, seed, progress)
-        if freeze == "auto" and backbone.source.kind == "random":
+        scratch = backbone.source.kind == "random"
+        recipe = recipe_by_name(augment or (SCRATCH_RECIPE if scratch else RECIPE))
+        gather = Gatherer(looker, self.cache_root, head, data, recipe, balance, seed, progress)
+        if freeze == "auto" and scratch:
             freeze = "none"
             progress.say(f"{backbone.name} has random weights: all of it is trained")
         if freeze == "auto" and form != "radial":
             freeze = "all"
         begun, climbed = time.perf_counter(), None
         if freeze == "auto":
-            climbed = self._climb(gather, budget or BUDGET, progress, through)
+            climbed = climb(gather, budget or BUDGET, through)
             selected, cut = climbed.selected, climbed.cut
         else:
             cut = parse_freeze(freeze, backbone)
             if cut == stages:
                 selected = select(gather(views or VIEWS), form, through)
             else:
-                count = epochs or self._epochs(gather, cut, budget)
-                progress.say(trains_table(what_trains(backbone, cut, RATE, TAIL_RATE, rate_decay(backbone)), RATE))
+                count = epochs or (usual_epochs(len(data), scratch) if budget is None else epochs_within(gather, cut, budget))
+                progress.say(trains_table(what_trains(backbone, cut, RATE, *rates(backbone)), RATE))
                 selected = select_tail(gather(views or TAIL_VIEWS, (cut,), vectors=False), cut, count, through)
         self.heads[name] = selected.head
         record = HeadRecord(head, selected.head.config(), cut, data.kind, _facts(self._apart.get(name)), versions=_versions())
         self.records[name] = record
         images, seconds = len(data) - len(gather.refused), time.perf_counter() - begun - gather.seconds
         return Fitted(name, images, cut, gather.refused, selected.held_out, selected.tried, climbed, gather.seconds, seconds, gather.looked)
-
-    def _climb(self, gather: Gatherer, budget: float, progress: Progress, through: Steps) -> Climbed:
-        """Measure this machine, plan what fits into ``budget`` seconds, say so, and climb."""
-        begun = time.perf_counter()
-        count, rate = len(gather.data), self._rate(gather)
-        plan = make_plan(count, budget - (time.perf_counter() - begun), rate)
-        progress.say(plan.in_words(self.backbone.stage_names, count, budget))
-        return climb(gather, plan, rate, count, progress, through)
-
-    def _rate(self, gather: Gatherer) -> Rate:
-        """Seconds of looks and of training steps here, on a picture of this data set."""
-        first = next(iter(gather.data.samples)).path
-        try:
-            size = open_picture(first, at_least=gather.looker.geometry.size).size
-        except PictureError:
-            size = (gather.looker.geometry.size,) * 2
-        steps = measure_steps(self.backbone, gather.looker.geometry, size)
-        return Rate(gather.seconds_a_look(tuple(steps)), steps)
-
-    def _epochs(self, gather: Gatherer, cut: int, budget: float | None) -> int:
-        """How many epochs of a tail from ``cut`` on: as usual, or what fits into ``budget`` seconds."""
-        count = len(gather.data)
-        if budget is None:
-            return usual_epochs(count, self.backbone.source.kind == "random")
-        rate = self._rate(gather)
-        step = step_seconds(self.backbone, cut, gather.looker.geometry, (gather.looker.geometry.size,) * 2)
-        plan = make_plan(count, budget, Rate(rate.look, {cut: step}))
-        if not plan.epochs:
-            least = count * (rate.look * TAIL_VIEWS + step * (LAST_EPOCHS + FEWEST_EPOCHS))
-            raise BudgetError(f"--budget {budget:.0f}s: that tail takes about {least:.0f} s for {count} pictures; give more")
-        return plan.epochs
 
     def note(self, name: str, *, metrics: dict[str, Any] | None = None, training: dict[str, Any] | None = None) -> None:
         """Write metrics and the training record of head ``name`` into its place in the file."""
@@ -276,30 +236,13 @@ class Model:
             if asked.error is not None:
                 yield Answers(asked.path, error=asked.error)
                 continue
-            answers = {
-                name: self.head(name).answer(raw[None], (asked.placements[self.geometry_of(name)],))[0] for name, raw in asked.raws.items()
-            }
+            answers = {name: self.head(name).answer(raw[None], (asked.placements[name],))[0] for name, raw in asked.raws.items()}
             yield Answers(asked.path, answers, asked.ms)
 
     def ask(self, paths: Iterable[Path], heads: Sequence[str], tta: str = "none") -> Iterator[Asked]:
         """The raw answers of these heads for every picture, in order, lazily: looks made afresh, each shared by all heads."""
-        return self._ask_all(paths, {name: self.head(name) for name in heads}, self.by_geometry(heads), tta)
-
-    def _ask_all(self, paths: Iterable[Path], heads: dict[str, Head], by_geometry: dict[Geometry, list[str]], tta: str) -> Iterator[Asked]:
-        shots = shots_by_name(tta)
-        for group in _chunks(paths, 4 * BATCH):
-            found = {path: _Asking(path) for path in group}
-            for geometry, names in by_geometry.items():
-                together = {name: heads[name] for name in names}
-                for seen in look_at(self.looker(geometry), group, union(head.needs for head in together.values()), shots):
-                    if isinstance(seen, Refused):
-                        found[seen.path].error = seen.reason
-                        continue
-                    raws, cost = _ask(together, seen.look)
-                    for index, path in enumerate(seen.paths):
-                        found[path].add(geometry, seen, index, {name: raw[index] for name, raw in raws.items()}, cost)
-            for path in group:
-                yield found[path].merged(heads)
+        lookers = {self.looker(geometry): names for geometry, names in self.by_geometry(heads).items()}
+        return ask(paths, {name: self.head(name) for name in heads}, lookers, shots_by_name(tta))
 
     def __call__(self, pictures: Iterable[str | Path] | str | Path) -> list[Answers]:
         """``predict`` as a list."""
@@ -336,14 +279,10 @@ class Model:
 
     def _fresh(self, heads: dict[str, Head], name: str, data: Dataset, tta: str) -> tuple[dict[Path, Asked], tuple[Refused, ...]]:
         """What ``heads`` say of every picture, from looks made now as head ``name`` looks."""
-        found, refused = {}, []
         paths = dict.fromkeys(sample.path for sample in data.samples)
-        for asked in self._ask_all(paths, heads, {self.geometry_of(name): list(heads)}, tta):
-            if asked.error is not None:
-                refused.append(Refused(asked.path, asked.error))
-            else:
-                found[asked.path] = asked
-        return found, tuple(refused)
+        asked = list(ask(paths, heads, {self.looker(self.geometry_of(name)): list(heads)}, shots_by_name(tta)))
+        refused = tuple(Refused(one.path, one.error) for one in asked if one.error is not None)
+        return {one.path: one for one in asked if one.error is None}, refused
 
     def _cached(
         self, heads: dict[str, Head], name: str, data: Dataset, progress: Progress
@@ -355,12 +294,12 @@ class Model:
         collected = collect(looker, shelf, PLAIN, [sample.path for sample in data.samples], 1, progress)
         each = 1000 * collected.seconds / max(1, len(collected.digests))
         found = {}
-        for paths in _chunks(collected.digests, CHUNK):
+        for paths in chunks(collected.digests, CHUNK):
             look = shelf.read([(collected.digests[path], 0) for path in paths], head.needs)
-            raws, cost = _ask(heads, look)
+            raws, cost = ask_once(heads, look)
             for index, path in enumerate(paths):
                 said = {key: raw[index] for key, raw in raws.items()}
-                found[path] = Asked(path, said, {geometry: look.placements[index]}, {"look": each, **cost})
+                found[path] = Asked(path, said, dict.fromkeys(heads, look.placements[index]), {"look": each, **cost})
         return found, collected.refused
 
     def head(self, name: str) -> Head:
@@ -430,50 +369,8 @@ def load(path: Path | str, **options: Any) -> Model:
     return Model.load(path, **options)
 
 
-class _Asking:
-    """The answers to one picture while they come in, version by version."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.error = path, cast(str | None, None)
-        self.raws: dict[str, list[Tensor]] = {}
-        self.placements: dict[Geometry, Placement] = {}
-        self.ms: dict[str, float] = {"look": 0.0}
-
-    def add(self, geometry: Geometry, seen: Seen, index: int, raws: dict[str, Tensor], cost: dict[str, float]) -> None:
-        self.placements.setdefault(geometry, seen.look.placements[index])
-        self.ms["look"] += seen.ms
-        for name, raw in raws.items():
-            self.raws.setdefault(name, []).append(raw)
-            self.ms[name] = self.ms.get(name, 0.0) + cost[name]
-
-    def merged(self, heads: dict[str, Head]) -> Asked:
-        if self.error is not None:
-            return Asked(self.path, {}, {}, {}, self.error)
-        raws = {
-            name: parts[0] if len(parts) == 1 else heads[name].merge(torch.stack(parts)[:, None])[0] for name, parts in self.raws.items()
-        }
-        return Asked(self.path, raws, self.placements, self.ms)
-
-
-def _ask(heads: dict[str, Head], look: Look) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Every head's raw answers to one look, and each head's milliseconds per picture."""
-    raws, ms = {}, {}
-    for name, head in heads.items():
-        begun = time.perf_counter()
-        with torch.inference_mode():
-            raws[name] = head(look)
-        ms[name] = (time.perf_counter() - begun) * 1000 / len(look)
-    return raws, ms
-
-
 def _facts(geometry: Geometry | None) -> dict[str, Any]:
     return asdict(geometry) if geometry else {}
-
-
-def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
 
 
 def _check_request(name: str, task: str, data: Dataset, views: int | None) -> None:

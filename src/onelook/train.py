@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from onelook.data.augment import recipe_by_name
 from onelook.data.read import read
 from onelook.data.samples import Dataset
@@ -22,7 +24,7 @@ from onelook.errors import BackboneError, DataError, HeadError
 from onelook.fit import Step, log_steps
 from onelook.heads.readout import Form
 from onelook.look import Mode
-from onelook.model import Fitted, Model
+from onelook.model import RECIPE, Fitted, Model
 from onelook.progress import QUIET, Progress
 from onelook.report import require_tensorboard, worst_errors, write_tensorboard, write_training
 from onelook.weights import DEFAULT_BACKBONE
@@ -52,7 +54,7 @@ def train(
     epochs: int | None = None,
     form: Form = "radial",
     views: int | None = None,
-    augment: str = "light",
+    augment: str | None = None,
     balance: bool = False,
     size: int | None = None,
     geometry: Mode | None = None,
@@ -77,6 +79,7 @@ def train(
     model_path = Path(model_path)
     sides = divide(read(source, task=task, columns=columns, group=group), val, task=task, columns=columns, seed=seed)
     progress.say(sides.train.describe())
+    torch.manual_seed(seed)  # of a network that starts from random weights
     model = _open(model_path, name, backbone, weights, device, replace)
     model.choose_geometry(name, size, geometry, progress)
     folder = model_path.parent / "runs" / task / name
@@ -141,7 +144,7 @@ def train(
     if report is not None:
         write_training(report, model, name, result, sides.train, evaluated, steps)
     if tensorboard is not None:
-        sheets = {"views": views_sheet([sample.path for sample in sides.train.samples[:6]], recipe_by_name(augment), 6, seed)}
+        sheets = {"views": views_sheet([sample.path for sample in sides.train.samples[:6]], recipe_by_name(augment or RECIPE), 6, seed)}
         if evaluated is not None and (worst := worst_errors(evaluated, model.head(name).classes)):
             cells = [(evaluated.paths[index], said.replace(", ", "\n")) for index, said in worst]
             sheets["worst errors"] = contact_sheet(cells, "worst errors")

@@ -1,6 +1,6 @@
 """Fine-tuning a tail with a linear head on it: from cached looks at the cut, or from pixels (cut 0).
 
-The head trains at the full learning rate, the stages behind the cut at rates that halve with every stage (Howard & Ruder 2018,
+The head trains at the full learning rate, the last stage at half of it, every stage before at 0.7 of the next one's (Howard & Ruder 2018,
 ULMFiT, section 3.2). Batch normalisation takes its statistics from the batches: keeping the pretrained ones cost 2 to 5 points on
 pictures unlike photographs (docs/diary.md). Scores on held-out training pictures judge a depth; then the tail is fitted on all.
 
@@ -26,11 +26,11 @@ from onelook.tail import Tail, Tailed
 
 BATCH = 32
 RATE = 2e-3  # of the head
-TAIL_RATE = 1.0  # of the last stage, as a factor on the head's
-DECAY = 0.5  # from stage to stage towards the cut
-WEIGHT_DECAY = 0.1
+TAIL_RATE = 0.5  # of the last stage, as a factor on the head's
+DECAY = 0.7  # from stage to stage towards the cut
+WEIGHT_DECAY = 0.05
 WARMUP = 0.1
-SMOOTHING, DROPOUT = 0.1, 0.2
+SMOOTHING, DROPOUT = 0.05, 0.2
 LAST_RATE = 0.3  # of the epochs with all pictures, as a factor on both
 
 
@@ -56,9 +56,9 @@ def usual_epochs(count: int, scratch: bool = False) -> int:
     return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(seen / max(count, 1))))
 
 
-def rate_decay(backbone: Backbone) -> float:
-    """The factor on the learning rate from stage to stage towards the cut; weights that start at random all train at one rate."""
-    return 1.0 if backbone.source.kind == "random" else DECAY
+def rates(backbone: Backbone) -> tuple[float, float]:
+    """Factors on the learning rate: the last stage's, and from stage to stage towards the cut; 1 for weights that start at random."""
+    return (1.0, 1.0) if backbone.source.kind == "random" else (TAIL_RATE, DECAY)
 
 
 def select_tail(problem: Problem, cut: int, epochs: int, through: Steps = unseen) -> Selected:
@@ -84,7 +84,7 @@ def _fit(problem: Problem, head: Tailed, keep: Tensor, epochs: int, rate: float,
     recipe = Recipe("adamw", epochs, RATE * rate, WEIGHT_DECAY, WARMUP, seed=problem.seed)
     batches = problem.rows.batches(keep, head.needs, problem.seed, BATCH)
     per_epoch = max(1, -(-int(keep.sum()) // BATCH))
-    groups = head.groups(TAIL_RATE, rate_decay(problem.backbone))
+    groups = head.groups(*rates(problem.backbone))
     where = problem.backbone.stage_names[head.tail.cut - 1] if head.tail.cut else "the pixels"
     title = f"tail behind {where}, {int(keep.sum())} pictures"
     for _ in through(title, fit(head, batches, recipe, groups=groups, batches_per_epoch=per_epoch)):

@@ -101,8 +101,32 @@ class TestEveryHead:
         low, high = result[judge.headline + "_interval"]
         assert low <= result[judge.headline] <= high
 
+    def test_merging_one_answer_changes_nothing(self, task: str, kind: str, form: str, looker: Looker) -> None:
+        head = make(task, kind, form, looker.backbone)
+        raw = head(look(looker, head.needs)).detach()
+        placements = look(looker, head.needs).placements
+        merged = head.merge(torch.stack([raw, raw]))
+        for one, other in zip(head.answer(raw, placements), head.answer(merged, placements), strict=True):
+            assert _numbers(one.to_json()) == pytest.approx(_numbers(other.to_json()), abs=1e-5)
+
+    def test_the_temperature_divides_the_scores(self, task: str, kind: str, form: str, looker: Looker) -> None:
+        if kind == "values":
+            pytest.skip("values have no temperature")
+        head = make(task, kind, form, looker.backbone)
+        found = look(looker, head.needs)
+        raw = head(found)
+        head.temperature = 4.0
+        torch.testing.assert_close(head(found) * 4, raw)
+        assert HEADS[task](**head.config()).temperature == 4.0
+
     def test_missing_part_is_named(self, task: str, kind: str, form: str, looker: Looker) -> None:
         head = make(task, kind, form, looker.backbone)
         found = looker.look(pixels(1), Needs(pooled=looker.backbone.strides[:1], embedding=True))
         with pytest.raises(Exception, match="this look has"):
             head(found)
+
+
+def _numbers(answer: dict[str, Any]) -> dict[str, float]:
+    """The probabilities or values of an answer."""
+    found: dict[str, float] = answer.get("probabilities") or answer["values"]
+    return found

@@ -50,6 +50,7 @@ class RecipeName(StrEnum):
 
     none = "none"
     light = "light"
+    signs = "signs"
     photo = "photo"
     aerial = "aerial"
     microscope = "microscope"

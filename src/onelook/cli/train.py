@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from onelook.cli.options import (
-    Augment,
     Columns,
     Device,
     DeviceOption,
@@ -48,7 +47,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a tail (default: by the number of pictures).")] = None,
     form: Annotated[FormName, typer.Option(help="What stands behind the readout of a frozen head.")] = FormName.radial,
     views: Annotated[int | None, typer.Option(help="Versions of each picture to learn from (2: itself and its mirror).")] = None,
-    augment: Augment = RecipeName.light,
+    augment: Annotated[RecipeName | None, typer.Option(help="How views are made (default: light; from scratch: signs).")] = None,
     balance: Annotated[bool, typer.Option("--balance", help="Let every class count the same, however many pictures it has.")] = False,
     size: Annotated[int | None, typer.Option(help="Input size in pixels (default: the backbone's own).")] = None,
     geometry: Annotated[ModeName | None, typer.Option(help="How pictures are brought to the input.")] = None,
@@ -69,8 +68,8 @@ def train(
     result = run(
         data, name=name, model_path=model, task=task.value, val=val, columns=names(columns), group=group,
         backbone=backbone, weights=weights, freeze=freeze, budget=duration(budget), epochs=epochs, form=form.value, views=views,
-        augment=augment.value, balance=balance, size=size, geometry=geometry.value if geometry else None, replace=replace, seed=seed,
-        device=device.value, report=report, tensorboard=tensorboard, progress=progress(quiet),
+        augment=augment.value if augment else None, balance=balance, size=size, geometry=geometry.value if geometry else None,
+        replace=replace, seed=seed, device=device.value, report=report, tensorboard=tensorboard, progress=progress(quiet),
     )  # fmt: skip
     interrupted = result["ladder"] is not None and result["ladder"]["interrupted"]
     if json:

@@ -5,6 +5,7 @@ picture itself; the next are its mirror images, exact to the pixel; the others a
 
     none          the picture itself
     light         mirrored, cropped
+    signs         never mirrored, for what has a left and a right (digits, letters, signs): cropped, turned a little, sheared
     photo         mirrored, cropped, turned a little, sheared, colours shifted, PCA colour noise
     aerial        as seen from above: also upside down and in quarter turns
     microscope    as aerial, locally warped, any angle
@@ -88,6 +89,7 @@ RECIPES = {
     for recipe in (
         Recipe("none"),
         Recipe("light", mirror=True, crop=0.8),
+        Recipe("signs", crop=0.85, rotate=8, shear=8),
         Recipe("photo", mirror=True, crop=0.7, rotate=10, shear=5, colour=0.2, pca=True),
         Recipe("aerial", mirror=True, upside_down=True, quarters=True, crop=0.8, rotate=10, shear=3, colour=0.15, pca=True),
         Recipe("microscope", mirror=True, upside_down=True, quarters=True, crop=0.85, rotate=180, warp=0.01, colour=0.1, pca=True),

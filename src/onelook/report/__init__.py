@@ -12,6 +12,7 @@ import torch
 from onelook.calibrate import reliability
 from onelook.data.samples import Dataset
 from onelook.fit import Step
+from onelook.measure import wilson_interval
 from onelook.model import Evaluated, Model
 from onelook.price import price
 from onelook.report.figures import ladder_plot, learning_curves, reliability_plot
@@ -20,6 +21,18 @@ from onelook.report.tensorboard import require_tensorboard as require_tensorboar
 from onelook.report.tensorboard import write_tensorboard as write_tensorboard
 from onelook.tta import Gain
 
+FIGURES = {
+    "accuracy": "share right",
+    "label_accuracy": "share of single labels right",
+    "f1_macro": "F1, mean of classes",
+    "mean_average_precision": "mean average precision",
+    "log_loss": "log loss",
+    "ece": "calibration error",
+    "ece_before": "calibration error before the temperature",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "r2": "R2",
+}
 WORST = 18
 MOST_CLASSES = 40  # whose confusion is shown cell by cell
 
@@ -102,12 +115,9 @@ def _data(data: Dataset, images: dict[str, int]) -> Section:
 
 def _judged(model: Model, name: str, metrics: dict[str, Any], found: Evaluated | None) -> list[Section]:
     """Figures, confusion, reliability and worst errors; the last two need answers picture by picture."""
-    words = {"accuracy": "share right", "f1_macro": "F1, mean of classes", "log_loss": "log loss", "ece": "calibration error"}
-    words |= {"ece_before": "calibration error before the temperature", "mae": "mean absolute error", "rmse": "root mean squared error"}
-    words |= {"r2": "R2", "label_accuracy": "share of single labels right", "mean_average_precision": "mean average precision"}
-    rows = tuple((word, f"{metrics[key]:.4f}") for key, word in words.items() if key in metrics)
+    rows = tuple((word, f"{metrics[key]:.4f}", _interval(metrics, key)) for key, word in FIGURES.items() if key in metrics)
     note = "Nothing was chosen on these pictures." if metrics.get("on", "validation pictures") == "validation pictures" else ""
-    sections = [Section("How right it is", table=Table(("figure", "value"), rows), note=note)]
+    sections = [Section("How right it is", table=Table(("figure", "value", "95 % interval"), rows), note=note)]
     if "confusion" in metrics and len(metrics["confusion"]["classes"]) <= MOST_CLASSES:
         sections.append(_confusion(metrics["confusion"]))
     if found is None:
@@ -123,12 +133,21 @@ def _judged(model: Model, name: str, metrics: dict[str, Any], found: Evaluated |
     return sections
 
 
+def _interval(metrics: dict[str, Any], key: str) -> str:
+    interval = metrics.get(f"{key}_interval")
+    return f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else ""
+
+
 def _confusion(matrix: dict[str, Any]) -> Section:
+    """Truth by row, answer by column; every class's share of right answers with its interval."""
     rows = []
-    for name, counts in zip(matrix["classes"], matrix["rows_truth"], strict=True):
-        total = max(1, sum(counts))
-        rows.append((name, *(Cell(str(count), round(0.75 * count / total, 3)) for count in counts)))
-    return Section("What is taken for what", table=Table(("truth \\ answer", *matrix["classes"]), tuple(rows)))
+    for index, (name, counts) in enumerate(zip(matrix["classes"], matrix["rows_truth"], strict=True)):
+        total = sum(counts)
+        low, high = wilson_interval(counts[index], total)
+        right = f"{counts[index] / total:.0%} ({low:.0%} to {high:.0%})" if total else "no pictures"
+        rows.append((name, *(Cell(str(count), round(0.75 * count / max(1, total), 3)) for count in counts), right))
+    header = ("truth \\ answer", *matrix["classes"], "right (95 % interval)")
+    return Section("What is taken for what", table=Table(header, tuple(rows)))
 
 
 def _ladder(ladder: dict[str, Any], metric: str) -> Section:

@@ -1,0 +1,99 @@
+"""Asking heads about pictures: looks made as pictures come, each shared by all heads that look alike, shots averaged.
+
+for asked in model.ask(paths, ["kind"], tta="flips"): ...
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from onelook.heads import Head
+from onelook.look import Look, Placement, union
+from onelook.looker import BATCH, Looker, Refused, Seen, look_at
+from onelook.tta import Shot
+
+Item = TypeVar("Item")
+GROUP = 4 * BATCH  # pictures that are in work at once
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Raw answers (K,) to one picture by head, averaged over its shots; its placement for each head; milliseconds by part."""
+
+    path: Path
+    raws: dict[str, Tensor]
+    placements: dict[str, Placement]
+    ms: dict[str, float]
+    error: str | None = None
+
+
+def ask(
+    paths: Iterable[Path], heads: Mapping[str, Head], lookers: Mapping[Looker, Sequence[str]], shots: Sequence[Shot]
+) -> Iterator[Asked]:
+    """What every head says of every picture, in order, lazily. ``lookers``: which heads share whose looks."""
+    for group in chunks(paths, GROUP):
+        found = {path: _Asking(path) for path in group}
+        for looker, names in lookers.items():
+            together = {name: heads[name] for name in names}
+            for seen in look_at(looker, group, union(head.needs for head in together.values()), shots):
+                if isinstance(seen, Refused):
+                    found[seen.path].error = seen.reason
+                    continue
+                raws, cost = ask_once(together, seen.look)
+                for index, path in enumerate(seen.paths):
+                    found[path].add(seen, index, raws, cost)
+        for path in group:
+            yield found[path].merged(heads)
+
+
+def ask_once(heads: Mapping[str, Head], look: Look) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Every head's raw answers to one look, and each head's milliseconds per picture."""
+    raws, ms = {}, {}
+    for name, head in heads.items():
+        begun = time.perf_counter()
+        with torch.inference_mode():
+            raws[name] = head(look)
+        ms[name] = (time.perf_counter() - begun) * 1000 / len(look)
+    return raws, ms
+
+
+class _Asking:
+    """The answers to one picture while they come in, shot by shot."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.error: str | None = None
+        self.raws: dict[str, list[Tensor]] = {}
+        self.placements: dict[str, Placement] = {}
+        self.ms: dict[str, float] = {"look": 0.0}
+
+    def add(self, seen: Seen, index: int, raws: dict[str, Tensor], cost: dict[str, float]) -> None:
+        self.ms["look"] += seen.ms
+        for name, raw in raws.items():
+            self.placements.setdefault(name, seen.look.placements[index])
+            self.raws.setdefault(name, []).append(raw[index])
+            self.ms[name] = self.ms.get(name, 0.0) + cost[name]
+
+    def merged(self, heads: Mapping[str, Head]) -> Asked:
+        if self.error is not None:
+            return Asked(self.path, {}, {}, {}, self.error)
+        raws = {name: _mean(heads[name], parts) for name, parts in self.raws.items()}
+        return Asked(self.path, raws, self.placements, self.ms)
+
+
+def _mean(head: Head, raws: list[Tensor]) -> Tensor:
+    """One raw answer (K,) from those of every shot."""
+    return raws[0] if len(raws) == 1 else head.merge(torch.stack(raws)[:, None])[0]
+
+
+def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of ``size`` items, the last one shorter."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
