@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from onelook import Geometry, Model, read
 from onelook.averaged import Averaged, rebuild, tails_of, uncalibrated
@@ -116,6 +118,36 @@ def test_heads_with_different_cuts_in_one_file(lite0: Backbone, photos: Path, tm
     for name, answers in alone.items():
         assert [found[name].to_json() for found in together] == answers
     assert [loaded.records[name].cut for name in alone] == [6, 4, 3, 0]
+
+
+@pytest.mark.parametrize(("task", "columns"), [("regress", ["width"]), ("classify", ["bright", "green"])])
+def test_values_and_several_labels_behind_a_tail(lite0: Backbone, photos: Path, tmp_path: Path, task: str, columns: list[str]) -> None:
+    rows = ["path,width,bright,green"]
+    for file in sorted(photos.rglob("*.png")):
+        pixels = np.asarray(Image.open(file))
+        rows.append(f"{file},{pixels.shape[1]},{int(pixels.mean() > 110)},{int(pixels[..., 1].mean() > pixels[..., 0].mean())}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    data = read(tmp_path / "t.csv", task=task, columns=columns)
+    model = Model(lite0, Geometry(64), cache=tmp_path, device="cpu")
+    fitted = model.fit("x", data, head=task, freeze=4, epochs=8)
+    assert fitted.held_out["n"] == 10
+    assert next(model.predict(photos))["x"].to_json()
+    climbed = model.fit("y", data, head=task, budget=25).climbed
+    assert climbed is not None
+    assert any(rung.rung.startswith("tail") for rung in climbed.evidence) or fitted.held_out.get("accuracy") is not None
+
+
+@pytest.mark.parametrize("freeze", [4, 0])
+def test_a_picture_that_is_alone_in_its_size(lite0: Backbone, tmp_path: Path, freeze: int) -> None:
+    """At 32 pixels the last map is 1 x 1: batch statistics of one picture would be none."""
+    for number in range(9):
+        size = (64, 20) if number == 8 else (32, 32)
+        folder = tmp_path / "data" / ("a", "b")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    model = Model(lite0, Geometry(32), cache=tmp_path, device="cpu")
+    fitted = model.fit("x", read(tmp_path / "data"), freeze=freeze, epochs=1, views=1)
+    assert fitted.images == 9
 
 
 def test_averages_are_rebuilt_and_average(lite0: Backbone) -> None:

@@ -2,9 +2,9 @@
 
 Rungs, from cheap to dear: a linear head on what each depth of the frozen network sees; radial units on all depths; more views; a
 fine-tuned tail of one stage, of two ...; the whole network from pixels. Every rung is judged on held-out training pictures; each tail
-also averaged with the best frozen head. Climbing stops when the time or the gain ends. The cheapest rung wins whose loss is
-within one standard error of the best one's (Breiman et al. 1984, "Classification and regression trees", section 3.4.3; here
-the error of the paired differences).
+also averaged with the best frozen head, and all of them together. Climbing stops when the time or the gain ends. The rung that is
+cheapest at prediction wins among those whose loss is within one standard error of the best one's (Breiman et al. 1984,
+"Classification and regression trees", section 3.4.3; here the error of the paired differences).
 
     onelook train photos/ --name kind --model mine.onelook --budget 3m
 """
@@ -21,7 +21,6 @@ from onelook.errors import BudgetError
 from onelook.gather import Gatherer
 from onelook.look import Geometry, Needs
 from onelook.problem import Problem, Selected
-from onelook.progress import Progress
 from onelook.select import Steps, radial, ridge, unseen
 from onelook.tune import JUDGED_SHARE, LAST_EPOCHS, Tuned, carry_on, judge, settle, step_seconds, usual_epochs
 
@@ -62,7 +61,8 @@ class Evidence:
     """One rung: what it cost and how it did on ``n`` held-out training pictures.
 
     ``loss``: mean log loss (squared error for values); ``metric``: the headline figure, with its 95 % interval. ``bytes``: of looks, all
-    pictures together. ``forecast``: the seconds that were expected. ``remark``: chosen, or why it was not climbed.
+    pictures together. ``forecast``: the seconds that were expected. ``remark``: chosen, or what it is. A rung for which there was no
+    time has a forecast only: its judging and, behind it, the last epochs with all pictures.
     """
 
     rung: str
@@ -73,7 +73,7 @@ class Evidence:
     n: int
     seconds: float
     forecast: float
-    bytes: int
+    bytes: int = 0
     remark: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -104,21 +104,24 @@ class Climbed:
 
 @dataclass(frozen=True)
 class _Rung:
-    """A rung that was reached; ``losses``: held-out loss by picture."""
+    """A rung that was reached; ``losses``: held-out loss by picture; ``judged``: its tails, as fitted without the held-out pictures."""
 
     name: str
     cut: int
     selected: Selected
     losses: dict[int, float]
-    judged: Tuned | None = None
+    judged: tuple[Tuned, ...] = ()
     beside: Selected | None = None
 
     @property
-    def loss(self) -> float:
-        return sum(self.losses.values()) / len(self.losses)
+    def cost(self) -> tuple[int, int]:
+        """What orders rungs from cheap to dear at prediction: how many tails, and how deep."""
+        return len(self.judged), -self.cut
 
 
-def _rung(problem: Problem, name: str, cut: int, selected: Selected, judged: Tuned | None = None, beside: Selected | None = None) -> _Rung:
+def _rung(
+    problem: Problem, name: str, cut: int, selected: Selected, judged: tuple[Tuned, ...] = (), beside: Selected | None = None
+) -> _Rung:
     each = problem.losses(selected.scores, selected.where)
     return _Rung(name, cut, selected, dict(zip(selected.where.tolist(), each.tolist(), strict=True)), judged, beside)
 
@@ -155,9 +158,9 @@ def make_plan(count: int, budget: float, rate: Rate) -> Plan:
     wanted = usual_epochs(count)
     for tried in range(len(cuts), 0, -1):  # as many as can have their usual epochs; else one, with fewer
         each = [count * rate.step[cut] for cut in cuts[:tried]]
-        epochs = min(wanted, int((left - LAST_EPOCHS * each[-1]) / (JUDGED_SHARE * sum(each))))
+        epochs = min(wanted, int((left - LAST_EPOCHS * sum(each)) / (JUDGED_SHARE * sum(each))))
         if epochs >= (FEWEST_EPOCHS if tried == 1 else wanted):
-            seconds = spent + JUDGED_SHARE * epochs * sum(each) + LAST_EPOCHS * each[-1]
+            seconds = spent + (JUDGED_SHARE * epochs + LAST_EPOCHS) * sum(each)
             return Plan(views, tuple(cuts[:tried]), epochs, seconds)
     return Plan(views, (), 0, spent)
 
@@ -171,7 +174,7 @@ def climb(gather: Gatherer, budget: float, through: Steps = unseen) -> Climbed:
     backbone, count, rate = gather.looker.backbone, len(gather.data), measure(gather)
     plan = make_plan(count, budget - (time.perf_counter() - begun), rate)
     gather.progress.say(plan.in_words(backbone.stage_names, count, budget))
-    return _Climb(gather, plan, rate, count, gather.progress, through).run()
+    return _Climb(gather, plan, rate, count, begun + budget, through).run()
 
 
 def epochs_within(gather: Gatherer, cut: int, budget: float) -> int:
@@ -194,11 +197,13 @@ def measure(gather: Gatherer) -> Rate:
 class _Climb:
     """State of one climb: the rungs reached, and the evidence."""
 
-    def __init__(self, gather: Gatherer, plan: Plan, rate: Rate, count: int, progress: Progress, through: Steps) -> None:
-        self.gather, self.plan, self.rate, self.count, self.progress, self.through = gather, plan, rate, count, progress, through
+    def __init__(self, gather: Gatherer, plan: Plan, rate: Rate, count: int, deadline: float, through: Steps) -> None:
+        self.gather, self.plan, self.rate, self.count, self.deadline, self.through = gather, plan, rate, count, deadline, through
+        self.progress = gather.progress
         self.begun = time.perf_counter()
         self.rungs: list[_Rung] = []
         self.evidence: list[Evidence] = []
+        self.tails: dict[int, Tuned] = {}
         self.problem: Problem | None = None
         self.stages = 0
 
@@ -253,23 +258,49 @@ class _Climb:
         if self._perfect():
             self.progress.say("the frozen network makes no error on held-out pictures: nothing is left to gain")
             return
-        problem, frozen = self.problem, self._choose()
-        assert problem is not None
-        for cut in self.plan.cuts:
-            name = f"tail behind {problem.backbone.stage_names[cut - 1]}" if cut else "everything, from pixels"
-            forecast = JUDGED_SHARE * self.plan.epochs * self.count * self.rate.step[cut]
-            begun = time.perf_counter()
-            judged = judge(problem, cut, self.plan.epochs, self.through)
-            alone = _rung(problem, name, cut, settle(problem, judged.head, judged, None), judged)
-            average = settle(problem, judged.head, judged, frozen.selected)
-            both = _rung(problem, f"{name}, with the frozen head", cut, average, judged, frozen.selected)
-            self._note(name, cut, alone.selected, time.perf_counter() - begun, forecast, "alone")
-            self._add(both, 0.0, 0.0)
-            if both.loss > alone.loss:
-                self.rungs.append(alone)
-            if _worse(both, frozen):
-                self.progress.say(f"{name} is worse than {frozen.name} by more than one standard error: no deeper")
+        frozen = self._choose()
+        for cut in sorted(self.rate.step, reverse=True):
+            if cut not in self.plan.cuts or self._too_late(cut):
+                forecast = self._forecast(cut, usual_epochs(self.count))
+                self.evidence.append(Evidence(self._name(cut), cut, None, None, None, 0, 0.0, forecast, remark="no time"))
+            elif not self._tail(cut, frozen):
+                self.progress.say(f"{self._name(cut)} is worse than {frozen.name} by more than one standard error: no deeper")
                 break
+        if len(self.tails) > 1:
+            problem, cut = self.problem, min(self.tails)
+            assert problem is not None
+            judged = tuple(self.tails.values())
+            selected = settle(problem, [twin.head for twin in judged], judged, frozen.selected)
+            self._add(_rung(problem, "all tails, with the frozen head", cut, selected, judged, frozen.selected), 0.0, 0.0)
+
+    def _tail(self, cut: int, frozen: _Rung) -> bool:
+        """Judge a tail, alone and averaged with the frozen head; whether it may be worth to go deeper."""
+        problem, name = self.problem, self._name(cut)
+        assert problem is not None
+        begun = time.perf_counter()
+        judged = self.tails[cut] = judge(problem, cut, self.plan.epochs, self.through)
+        alone = _rung(problem, name, cut, settle(problem, [judged.head], [judged]), (judged,))
+        average = settle(problem, [judged.head], [judged], frozen.selected)
+        both = _rung(problem, f"{name}, with the frozen head", cut, average, (judged,), frozen.selected)
+        forecast = JUDGED_SHARE * self.plan.epochs * self.count * self.rate.step[cut]
+        self._add(alone, time.perf_counter() - begun, forecast)
+        self._add(both, 0.0, 0.0)
+        return not (_worse(both, frozen) and _worse(alone, frozen))
+
+    def _name(self, cut: int) -> str:
+        assert self.problem is not None
+        return f"tail behind {self.problem.backbone.stage_names[cut - 1]}" if cut else "everything, from pixels"
+
+    def _forecast(self, cut: int, epochs: int) -> float:
+        """Seconds that a tail takes, last epochs with all pictures included, and those of the tails before it."""
+        last = LAST_EPOCHS * sum(self.rate.step[other] for other in (*self.tails, cut))
+        return self.count * (JUDGED_SHARE * epochs * self.rate.step[cut] + last)
+
+    def _too_late(self, cut: int) -> bool:
+        """Whether a planned tail does not fit any more, this machine being as much slower than forecast as it was so far."""
+        done = [rung for rung in self.evidence if rung.forecast > 1]
+        slower = max(1.0, sum(rung.seconds for rung in done) / sum(rung.forecast for rung in done)) if done else 1.0
+        return time.perf_counter() + slower * self._forecast(cut, self.plan.epochs) > self.deadline
 
     def _add(self, rung: _Rung, seconds: float, forecast: float) -> None:
         """A rung that may win."""
@@ -288,20 +319,21 @@ class _Climb:
 
     def _refit(self, winner: _Rung) -> Selected:
         """The winner with all training pictures; frozen heads have seen them already."""
-        if winner.judged is None:
+        if not winner.judged:
             return winner.selected
-        assert self.problem is not None
+        problem = self.problem
+        assert problem is not None
         self.progress.say(f"{winner.name}: {LAST_EPOCHS} more epochs with all {self.count} pictures")
-        head = carry_on(self.problem, winner.judged, LAST_EPOCHS, self.through)
-        return settle(self.problem, head, winner.judged, winner.beside)
+        heads = [carry_on(problem, twin, LAST_EPOCHS, self.through) for twin in winner.judged]
+        return settle(problem, heads, winner.judged, winner.beside)
 
     # --- choosing
 
     def _choose(self) -> _Rung:
-        """The best rung of the shallowest cut whose loss is within one standard error of the best one's."""
+        """The best of the cheapest rungs at prediction whose loss is within one standard error of the best one's."""
         best = self._best(self.rungs)
-        for cut in sorted({rung.cut for rung in self.rungs}, reverse=True):
-            here = self._best([rung for rung in self.rungs if rung.cut == cut])
+        for cost in sorted({rung.cost for rung in self.rungs}):
+            here = self._best([rung for rung in self.rungs if rung.cost == cost])
             if not _worse(here, best):
                 return here
         return best

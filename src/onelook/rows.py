@@ -68,14 +68,15 @@ class Rows:
             draw = torch.Generator().manual_seed(seed * 100_003 + number)
             order = kept[torch.randperm(len(kept), generator=draw)].tolist()
             views = torch.randint(most, (len(order),), generator=draw).tolist()
-            for look, index in self._looks(needs, order, views, size):
+            for look, index in self._looks(needs, order, views, size, least=2):
                 yield look, self.targets[index]
 
         return epoch
 
-    def _looks(self, needs: Needs, order: Sequence[int], views: Sequence[int], size: int) -> Iterator[tuple[Look, Tensor]]:
+    def _looks(self, needs: Needs, order: Sequence[int], views: Sequence[int], size: int, least: int = 1) -> Iterator[tuple[Look, Tensor]]:
+        """Looks in batches of one input size; a batch of fewer than ``least`` is filled with its own (batch statistics need two)."""
         if PIXELS in needs.maps:
-            yield from self._decoded(needs, order, views, size)
+            yield from self._decoded(needs, order, views, size, least)
             return
         batcher: Batcher[tuple[int, int]] = Batcher(size)
         for index, view in zip(order, views, strict=True):
@@ -84,13 +85,13 @@ class Rows:
             if batch:
                 yield self._read(needs, batch)
         for batch in batcher.rest():
-            yield self._read(needs, batch)
+            yield self._read(needs, batch * least if len(batch) < least else batch)
 
     def _read(self, needs: Needs, batch: list[tuple[int, int]]) -> tuple[Look, Tensor]:
         look = self.shelf.read([(self.digests[index], view) for index, view in batch], needs)
         return look, torch.tensor([index for index, _ in batch])
 
-    def _decoded(self, needs: Needs, order: Sequence[int], views: Sequence[int], size: int) -> Iterator[tuple[Look, Tensor]]:
+    def _decoded(self, needs: Needs, order: Sequence[int], views: Sequence[int], size: int, least: int) -> Iterator[tuple[Look, Tensor]]:
         def decode(item: tuple[int, int]) -> tuple[int, Pixels]:
             index, view = item
             path = self.paths[index]
@@ -106,4 +107,4 @@ class Rows:
             if batch:
                 yield read(batch)
         for batch in batcher.rest():
-            yield read(batch)
+            yield read(batch * least if len(batch) < least else batch)

@@ -8,6 +8,7 @@ pictures unlike photographs (docs/diary.md). Scores on held-out training picture
 """
 
 import time
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import cast
@@ -64,7 +65,7 @@ def rates(backbone: Backbone) -> tuple[float, float]:
 def select_tail(problem: Problem, cut: int, epochs: int, through: Steps = unseen) -> Selected:
     """A tail from ``cut`` on and its head: judged without one fold, then fitted on with all training pictures."""
     judged = judge(problem, cut, epochs, through)
-    return settle(problem, carry_on(problem, judged, LAST_EPOCHS, through), judged, None)
+    return settle(problem, [carry_on(problem, judged, LAST_EPOCHS, through)], [judged])
 
 
 def judge(problem: Problem, cut: int, epochs: int, through: Steps = unseen) -> Tuned:
@@ -99,24 +100,23 @@ def carry_on(problem: Problem, judged: Tuned, epochs: int, through: Steps = unse
     return head
 
 
-def settle(problem: Problem, head: Tailed, judged: Tuned, beside: Selected | None) -> Selected:
-    """``head`` with the temperature that its judged twin's held-out scores call for, averaged with ``beside`` if given."""
-    head.temperature = judged.head.temperature
-    if beside is None:
-        fitted, scores = cast(Head, head), judged.scores
-    else:
-        average, scores = averaged(problem, head, judged, beside)
-        fitted = cast(Head, average)
-    return Selected(fitted, (), problem.judge(fitted, scores, judged.where), scores, judged.where)
-
-
-def averaged(problem: Problem, head: Tailed, judged: Tuned, beside: Selected) -> tuple[Averaged, Tensor]:
-    """The mean of a tuned and a frozen head, and its scores on the pictures that neither had seen."""
-    average = Averaged([head, cast(nn.Module, beside.head)])
-    frozen = beside.scores[torch.isin(beside.where, judged.where)]
-    scores = average.merge(torch.stack([judged.scores / judged.head.temperature, frozen / beside.head.temperature]))
-    average.temperature = problem.temperature(scores, judged.where)
-    return average.eval(), scores
+def settle(problem: Problem, heads: Sequence[Tailed], judged: Sequence[Tuned], beside: Selected | None = None) -> Selected:
+    """The mean of ``heads`` (and of the frozen ``beside``), with the temperatures that their judged twins' held-out scores call for."""
+    where = judged[0].where
+    for head, twin in zip(heads, judged, strict=True):
+        head.temperature = twin.head.temperature
+    if len(heads) == 1 and beside is None:
+        fitted, scores = cast(Head, heads[0]), judged[0].scores
+        return Selected(fitted, (), problem.judge(fitted, scores, where), scores, where)
+    members: list[nn.Module] = [*heads, *([cast(nn.Module, beside.head)] if beside else [])]
+    logits = [twin.scores / twin.head.temperature for twin in judged]
+    if beside is not None:
+        logits.append(beside.scores[torch.isin(beside.where, where)] / beside.head.temperature)
+    average = Averaged(members)
+    scores = average.merge(torch.stack(logits))
+    average.temperature = problem.temperature(scores, where)
+    fitted = cast(Head, average.eval())
+    return Selected(fitted, (), problem.judge(fitted, scores, where), scores, where)
 
 
 def start(problem: Problem, cut: int) -> Tailed:

@@ -162,13 +162,14 @@ def _say_trained(result: dict[str, Any]) -> None:
 
 def _say_ladder(ladder: dict[str, Any]) -> None:
     """The evidence: what every rung got, cost and was expected to cost, and why one was chosen."""
-    rows = [
-        [
-            rung["rung"], f"{rung['metric']:.3f}", f"{rung['interval'][0]:.3f} to {rung['interval'][1]:.3f}", str(rung["n"]),
-            f"{rung['loss']:.3f}", f"{rung['seconds']:.1f}", f"{rung['forecast']:.1f}", f"{rung['bytes'] / 1e6:.1f}", rung["remark"],
-        ]
-        for rung in ladder["evidence"]
-    ]  # fmt: skip
+    rows = []
+    for rung in ladder["evidence"]:
+        scores = [""] * 4
+        if rung["metric"] is not None:
+            low, high = rung["interval"]
+            scores = [f"{rung['metric']:.3f}", f"{low:.3f} to {high:.3f}", str(rung["n"]), f"{rung['loss']:.3f}"]
+        costs = [f"{rung['seconds']:.1f}", f"{rung['forecast']:.1f}", f"{rung['bytes'] / 1e6:.1f}"]
+        rows.append([rung["rung"], *scores, *costs, rung["remark"]])
     table(["rung", "held out", "95 % interval", "n", "loss", "seconds", "forecast", "MB", ""], rows)
     say(ladder["why"])
     say(f"planned {ladder['forecast_seconds']:.0f} s, took {ladder['seconds']:.0f} s")

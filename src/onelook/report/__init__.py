@@ -151,22 +151,23 @@ def _confusion(matrix: dict[str, Any]) -> Section:
 
 
 def _ladder(ladder: dict[str, Any], metric: str) -> Section:
-    """Every rung's figures."""
-    evidence = ladder["evidence"]
+    """Every rung's figures; those for which there was no time with their forecast only."""
+    evidence = [rung for rung in ladder["evidence"] if rung["metric"] is not None]
     chosen = next((index for index, rung in enumerate(evidence) if rung["remark"] == "chosen"), -1)
-    rows = tuple(
+    rows = [
         (
             rung["rung"], f"{rung['metric']:.3f}", f"{rung['interval'][0]:.3f} to {rung['interval'][1]:.3f}", str(rung["n"]),
             f"{rung['loss']:.3f}", f"{rung['seconds']:.1f}", f"{rung['forecast']:.1f}", f"{rung['bytes'] / 1e6:.1f}",
         )
         for rung in evidence
-    )  # fmt: skip
+    ]  # fmt: skip
+    rows += [(r["rung"], "no time", "", "", "", "", f"{r['forecast']:.1f}", "") for r in ladder["evidence"] if r["metric"] is None]
     header = ("rung", metric, "95 % interval", "held out", "loss", "seconds", "forecast", "looks, MB")
     plot = ladder_plot(
         [r["rung"] for r in evidence], [r["metric"] for r in evidence], [tuple(r["interval"]) for r in evidence], chosen, metric
     )
     note = f"Planned {ladder['forecast_seconds']} s, took {ladder['seconds']} s. Held-out training pictures only."
-    return Section("How deep to go", ladder["why"], plot, Table(header, rows, chosen), note=note)
+    return Section("How deep to go", ladder["why"], plot, Table(header, tuple(rows), chosen), note=note)
 
 
 def _costs(model: Model) -> Section:

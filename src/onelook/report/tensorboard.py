@@ -24,7 +24,8 @@ def write_tensorboard(folder: Path, result: dict[str, Any], steps: Sequence[tupl
         for name, value in result["metrics"].items():
             if isinstance(value, int | float):
                 board.add_scalar(f"metrics/{name}", value, 0)
-        for number, rung in enumerate((result["ladder"] or {"evidence": []})["evidence"]):
+        climbed = [rung for rung in (result["ladder"] or {"evidence": []})["evidence"] if rung["metric"] is not None]
+        for number, rung in enumerate(climbed):
             board.add_scalar("ladder/loss", rung["loss"], number)
             board.add_scalar("ladder/metric", rung["metric"], number)
         for name, sheet in sheets.items():
