@@ -62,6 +62,12 @@ def test_more_time_climbs_higher() -> None:
     assert "no time for tails" in Plan(2, (), 0, 5).in_words((), 10, 6)
 
 
+def test_what_the_user_insists_on() -> None:
+    plan = make_plan(2000, 600, RATE, views=8, epochs=9)
+    assert (plan.views, plan.epochs) == (8, 9)
+    assert make_plan(2000, 600, RATE, epochs=1).epochs == 1
+
+
 def test_a_budget_too_small_for_anything() -> None:
     with pytest.raises(BudgetError, match=r"--budget 3s: looking at 2000 pictures once .* takes about 19 s; give at least --budget 23s"):
         make_plan(2000, 3, RATE)
@@ -167,6 +173,6 @@ def judged_as(score):  # type: ignore[no-untyped-def]
     def judge(problem, cut, epochs, through):  # type: ignore[no-untyped-def]
         where = (problem.rows.folds == 0).nonzero().flatten()
         targets = problem.rows.targets[where]
-        return Tuned(start(problem, cut), score(torch.zeros(len(where), 2), targets), where, 0.0)
+        return Tuned(start(problem, cut), score(torch.zeros(len(where), 2), targets), where)
 
     return judge

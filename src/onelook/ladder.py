@@ -22,13 +22,15 @@ from onelook.gather import Gatherer
 from onelook.look import Geometry, Needs
 from onelook.problem import Problem, Selected
 from onelook.select import Steps, radial, ridge, unseen
-from onelook.tune import JUDGED_SHARE, LAST_EPOCHS, Tuned, carry_on, judge, settle, step_seconds, usual_epochs
+from onelook.tune import JUDGED_SHARE, LAST_EPOCHS, Tuned, carry_on, judge, settle, step_seconds, training_table, usual_epochs
 
 FIRST_VIEWS, MORE_VIEWS = 2, 4
 FEWEST_EPOCHS = 3  # of a tail, for it to be worth trying
 FIT_SECONDS = 1.5e-3  # a picture and view, for all frozen rungs together
+ANSWERING = 0.1  # epochs' worth of time that answering for the held-out pictures takes
 WORTH_IT = 0.8  # a deeper cut is a rung of its own if its steps cost less than this share of the next one's
 BUDGET = 90.0  # seconds, where none are given
+LOOKING_SHARE = 0.4  # of the budget, at most
 MARGIN = 0.05  # of the budget, kept for writing and the unforeseen
 
 
@@ -140,10 +142,10 @@ def measure_steps(backbone: Backbone, geometry: Geometry, size: tuple[int, int])
     return kept
 
 
-def make_plan(count: int, budget: float, rate: Rate) -> Plan:
+def make_plan(count: int, budget: float, rate: Rate, views: int | None = None, epochs: int | None = None) -> Plan:
     """How many views, which tails and how many epochs fit into ``budget`` seconds for ``count`` pictures.
 
-    Raises BudgetError, saying what it would take, if not even frozen looks fit.
+    ``views``, ``epochs``: what the user insists on. Raises BudgetError, saying what it would take, if not even frozen looks fit.
     """
     frozen = count * (rate.look + FIT_SECONDS)
     if frozen > budget:
@@ -151,28 +153,30 @@ def make_plan(count: int, budget: float, rate: Rate) -> Plan:
             f"--budget {budget:.0f}s: looking at {count} pictures once and fitting a head takes about {frozen:.0f} s; "
             f"give at least --budget {max(1, round(1.2 * frozen))}s, or fewer pictures"
         )
-    views = next(views for views in (MORE_VIEWS, FIRST_VIEWS, 1) if views == 1 or count * views * rate.look <= 0.4 * budget)
-    spent = count * views * (rate.look + FIT_SECONDS)
+    looking = next(most for most in (MORE_VIEWS, FIRST_VIEWS, 1) if most == 1 or count * most * rate.look <= LOOKING_SHARE * budget)
+    spent = count * (views or looking) * (rate.look + FIT_SECONDS)
     left = budget * (1 - MARGIN) - spent
     cuts = sorted(rate.step, reverse=True)
-    wanted = usual_epochs(count)
+    wanted = epochs or usual_epochs(count)
     for tried in range(len(cuts), 0, -1):  # as many as can have their usual epochs; else one, with fewer
         each = [count * rate.step[cut] for cut in cuts[:tried]]
-        epochs = min(wanted, int((left - LAST_EPOCHS * sum(each)) / (JUDGED_SHARE * sum(each))))
-        if epochs >= (FEWEST_EPOCHS if tried == 1 else wanted):
-            seconds = spent + (JUDGED_SHARE * epochs + LAST_EPOCHS) * sum(each)
-            return Plan(views, tuple(cuts[:tried]), epochs, seconds)
-    return Plan(views, (), 0, spent)
+        possible = min(wanted, int((left / sum(each) - LAST_EPOCHS - ANSWERING) / JUDGED_SHARE))
+        if possible >= (min(FEWEST_EPOCHS, wanted) if tried == 1 else wanted):
+            seconds = spent + (JUDGED_SHARE * possible + ANSWERING + LAST_EPOCHS) * sum(each)
+            return Plan(views or looking, tuple(cuts[:tried]), possible, seconds)
+    once = count * (rate.look + FIT_SECONDS)
+    most = views or next(most for most in (FIRST_VIEWS, 1) if most == 1 or most * once <= budget * (1 - MARGIN))
+    return Plan(most, (), 0, most * once)
 
 
-def climb(gather: Gatherer, budget: float, through: Steps = unseen) -> Climbed:
-    """Measure this machine, plan what fits into ``budget`` seconds, say so, and climb.
+def climb(gather: Gatherer, budget: float, through: Steps = unseen, *, views: int | None = None, epochs: int | None = None) -> Climbed:
+    """Measure this machine, plan what fits into ``budget`` seconds (with so many ``views`` and ``epochs``, if given), say so, and climb.
 
     Ctrl-C ends the climb and keeps the best rung so far (it is raised again if there is none). Raises BudgetError.
     """
     begun = time.perf_counter()
     backbone, count, rate = gather.looker.backbone, len(gather.data), measure(gather)
-    plan = make_plan(count, budget - (time.perf_counter() - begun), rate)
+    plan = make_plan(count, budget - (time.perf_counter() - begun), rate, views, epochs)
     gather.progress.say(plan.in_words(backbone.stage_names, count, budget))
     return _Climb(gather, plan, rate, count, begun + budget, through).run()
 
@@ -180,7 +184,9 @@ def climb(gather: Gatherer, budget: float, through: Steps = unseen) -> Climbed:
 def epochs_within(gather: Gatherer, cut: int, budget: float) -> int:
     """How many epochs of a tail from ``cut`` on fit into ``budget`` seconds. Raises BudgetError, saying what it would take."""
     count, look = len(gather.data), gather.seconds_a_look((cut,))
-    step = step_seconds(gather.looker.backbone, cut, gather.looker.geometry, gather.typical_size())
+    step = step_seconds(gather.looker.backbone, cut, gather.looker.geometry, gather.typical_size()) + (
+        0 if cut else gather.seconds_a_view()
+    )
     plan = make_plan(count, budget, Rate(look, {cut: step}))
     if not plan.epochs:
         least = count * (look * MORE_VIEWS + step * (LAST_EPOCHS + FEWEST_EPOCHS)) / (1 - MARGIN)
@@ -191,6 +197,8 @@ def epochs_within(gather: Gatherer, cut: int, budget: float) -> int:
 def measure(gather: Gatherer) -> Rate:
     """Seconds of looks and of training steps on this machine, at the size of the data set's pictures."""
     steps = measure_steps(gather.looker.backbone, gather.looker.geometry, gather.typical_size())
+    if steps:
+        steps[0] += gather.seconds_a_view()  # pixels are decoded anew in every epoch
     return Rate(gather.seconds_a_look(tuple(steps)), steps)
 
 
@@ -277,12 +285,13 @@ class _Climb:
         """Judge a tail, alone and averaged with the frozen head; whether it may be worth to go deeper."""
         problem, name = self.problem, self._name(cut)
         assert problem is not None
+        self.progress.say(training_table(problem.backbone, cut))
         begun = time.perf_counter()
         judged = self.tails[cut] = judge(problem, cut, self.plan.epochs, self.through)
         alone = _rung(problem, name, cut, settle(problem, [judged.head], [judged]), (judged,))
         average = settle(problem, [judged.head], [judged], frozen.selected)
         both = _rung(problem, f"{name}, with the frozen head", cut, average, (judged,), frozen.selected)
-        forecast = JUDGED_SHARE * self.plan.epochs * self.count * self.rate.step[cut]
+        forecast = (JUDGED_SHARE * self.plan.epochs + ANSWERING) * self.count * self.rate.step[cut]
         self._add(alone, time.perf_counter() - begun, forecast)
         self._add(both, 0.0, 0.0)
         return not (_worse(both, frozen) and _worse(alone, frozen))
@@ -294,7 +303,7 @@ class _Climb:
     def _forecast(self, cut: int, epochs: int) -> float:
         """Seconds that a tail takes, last epochs with all pictures included, and those of the tails before it."""
         last = LAST_EPOCHS * sum(self.rate.step[other] for other in (*self.tails, cut))
-        return self.count * (JUDGED_SHARE * epochs * self.rate.step[cut] + last)
+        return self.count * ((JUDGED_SHARE * epochs + ANSWERING) * self.rate.step[cut] + last)
 
     def _too_late(self, cut: int) -> bool:
         """Whether a planned tail does not fit any more, this machine being as much slower than forecast as it was so far."""

@@ -43,9 +43,9 @@ from onelook.problem import Candidate, candidate_needs
 from onelook.progress import QUIET, Progress
 from onelook.rows import CHUNK
 from onelook.select import Steps, select, unseen
-from onelook.tail import parse_freeze, trains_table, what_trains
+from onelook.tail import parse_freeze
 from onelook.tta import shots_by_name
-from onelook.tune import RATE, rates, select_tail, usual_epochs
+from onelook.tune import select_tail, training_table, usual_epochs
 from onelook.weights import DEFAULT_BACKBONE
 
 READY = "imagenet"  # the backbone's own classifier, there without any training
@@ -199,7 +199,7 @@ class Model:
             freeze = "all"
         begun, climbed = time.perf_counter(), None
         if freeze == "auto":
-            climbed = climb(gather, budget or BUDGET, through)
+            climbed = climb(gather, budget or BUDGET, through, views=views, epochs=epochs)
             selected, cut = climbed.selected, climbed.cut
         else:
             cut = parse_freeze(freeze, backbone)
@@ -207,7 +207,7 @@ class Model:
                 selected = select(gather(views or VIEWS), form, through)
             else:
                 count = epochs or (usual_epochs(len(data), scratch) if budget is None else epochs_within(gather, cut, budget))
-                progress.say(trains_table(what_trains(backbone, cut, RATE, *rates(backbone)), RATE))
+                progress.say(training_table(backbone, cut))
                 selected = select_tail(gather(views or TAIL_VIEWS, (cut,), vectors=False), cut, count, through)
         self.heads[name] = selected.head
         record = HeadRecord(head, selected.head.config(), cut, data.kind, _facts(self._apart.get(name)), versions=_versions())

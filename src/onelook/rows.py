@@ -17,7 +17,7 @@ from onelook.data.pictures import ahead, read_bytes
 from onelook.look import PIXELS, Look, Needs, join
 from onelook.looker import Batcher, Looker, Pixels
 
-CHUNK = 512
+CHUNK, MAPS_CHUNK = 512, 64  # looks read at once, without and with maps
 ENDLESS = 1_000_000  # views to draw from where none is kept
 
 
@@ -44,9 +44,9 @@ class Rows:
             for index in torch.split(torch.arange(len(self)), CHUNK):
                 yield self.shelf.read([(self.digests[i], view) for i in index.tolist()], needs), index
 
-    def looks(self, needs: Needs, index: Tensor, size: int = CHUNK) -> Iterator[tuple[Look, Tensor]]:
-        """Looks at view 0 of the pictures ``index``, a few of one input size at a time, with their indices; in any order."""
-        yield from self._looks(needs, index.tolist(), [0] * len(index), size)
+    def looks(self, needs: Needs, index: Tensor) -> Iterator[tuple[Look, Tensor]]:
+        """Looks at view 0 of the pictures ``index`` with their indices, in order; with maps, a few of one input size at a time."""
+        yield from self._looks(needs, index.tolist(), [0] * len(index), MAPS_CHUNK if needs.maps else CHUNK)
 
     def bytes_of(self, needs: Needs) -> int:
         """Disk space of what ``needs`` names of all looks at these rows, if the pictures filled the input."""

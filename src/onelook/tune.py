@@ -23,7 +23,7 @@ from onelook.heads import Head
 from onelook.look import Geometry, Look, Needs
 from onelook.problem import Problem, Selected
 from onelook.select import Steps, unseen
-from onelook.tail import Tail, Tailed
+from onelook.tail import Tail, Tailed, trains_table, what_trains
 
 BATCH = 32
 RATE = 2e-3  # of the head
@@ -48,7 +48,11 @@ class Tuned:
     head: Tailed
     scores: Tensor
     where: Tensor
-    seconds: float
+
+
+def training_table(backbone: Backbone, cut: int) -> str:
+    """What trains at which rate and what does not, as lines of text: said before the first step."""
+    return trains_table(what_trains(backbone, cut, RATE, *rates(backbone)), RATE)
 
 
 def usual_epochs(count: int, scratch: bool = False) -> int:
@@ -70,14 +74,13 @@ def select_tail(problem: Problem, cut: int, epochs: int, through: Steps = unseen
 
 def judge(problem: Problem, cut: int, epochs: int, through: Steps = unseen) -> Tuned:
     """A tail from ``cut`` on with its head, fitted without one fold, and its scores on that fold."""
-    begun = time.perf_counter()
     out = problem.rows.folds == 0
     head = start(problem, cut)
     _fit(problem, head, ~out, epochs, 1.0, through)
     where = out.nonzero().flatten()
     scores = problem.predict(cast(Head, head), where)
     head.temperature = problem.temperature(scores, where)
-    return Tuned(head, scores, where, time.perf_counter() - begun)
+    return Tuned(head, scores, where)
 
 
 def _fit(problem: Problem, head: Tailed, keep: Tensor, epochs: int, rate: float, through: Steps) -> None:

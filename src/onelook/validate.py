@@ -33,7 +33,7 @@ class Validated:
         left_out = [{"path": str(refused.path), "error": refused.reason} for refused in self.found.refused]
         gains = [asdict(gain) for gain in self.gains]
         facts = {"head": self.head, "task": self.task, "n": self.found.metrics["n"], "metrics": self.found.metrics, "refused": left_out}
-        return facts | {"gains": gains, "ms": self.found.ms, "seconds": {"total": self.found.seconds}}
+        return facts | {"gains": gains, "ms": self.found.ms, "seconds": {"look": self.found.seconds, "total": self.found.seconds}}
 
 
 def validate(
