@@ -82,6 +82,7 @@ def loop(train: Dataset, val: Dataset, epochs: int) -> tuple[float, float]:
 
 def fastai(train: Dataset, val: Dataset, epochs: int) -> tuple[float, float]:
     """``vision_learner`` on the same network and weights, ``fine_tune(epochs)``."""
+    import fastai.callback.all  # noqa: F401 (gives learners fine_tune and no_bar)
     from fastai.data.transforms import Normalize
     from fastai.metrics import accuracy
     from fastai.torch_core import set_seed

@@ -192,3 +192,12 @@ def test_tiny_and_narrow_pictures(name: str, size: tuple[int, int]) -> None:
     for number in range(8):
         made = view(Image.new("RGB", size, "green"), name, number)
         assert min(made.size) >= 1
+
+
+@pytest.mark.parametrize("size", [(80, 60), (60, 90), (64, 64)])
+@pytest.mark.parametrize("name", list(STEPS))
+def test_nothing_black_comes_in_from_outside(name: str, size: tuple[int, int]) -> None:
+    """What a turn or a warp brings in is the mirrored border: a white picture stays white."""
+    white = View(Image.new("RGB", size, "white"))
+    for number in range(1, 16):
+        assert np.asarray(make_view(white, STEPS[name], number, "ab").picture).min() >= 254

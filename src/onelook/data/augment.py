@@ -209,36 +209,46 @@ def _cropped(view: View, least: float, draw: np.random.Generator) -> View:
 
 
 def _turned(view: View, angle: float, shear: float) -> View:
-    """Turned about the centre and sheared; what comes in from outside is the mirrored border (a mask says IGNORE there)."""
+    """Turned about the centre and sheared."""
     width, height = view.picture.size
-    margin = (min(width - 1, math.ceil(width / 4)), min(height - 1, math.ceil(height / 4)))
-
-    def move(item: Any) -> Any:
-        outside = IGNORE if isinstance(item, tv_tensors.Mask) else 0
-        if isinstance(item, Image.Image):
-            item = functional.pad(item, [margin[0], margin[1]], padding_mode="symmetric")
-        else:
-            item = functional.pad(item, [margin[0], margin[1]], fill=outside)
-        blend = InterpolationMode.NEAREST if isinstance(item, tv_tensors.Mask) else InterpolationMode.BILINEAR
-        item = functional.affine(item, angle, [0, 0], 1.0, [shear, 0.0], interpolation=blend, fill=[outside])
-        return functional.crop(item, margin[1], margin[0], height, width)
-
-    return _each(view, move)
+    cos, sin, lean = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle))), abs(math.tan(math.radians(shear)))
+    wide, high = width * cos + height * (sin + lean), width * sin + height * cos  # of what is needed to fill the frame
+    margin = (math.ceil((wide - width) / 2), math.ceil((high - height) / 2))
+    return _inside(view, margin, lambda item, blend, outside: functional.affine(item, angle, [0, 0], 1.0, [shear, 0.0], blend, outside))
 
 
 def _warped(view: View, deviation: float, draw: np.random.Generator) -> View:
     """Smooth random displacements: a coarse grid of normal numbers, enlarged to the picture."""
     width, height = view.picture.size
-    grid = torch.from_numpy(draw.normal(0, 1, (1, 2, 5, 5)).astype(np.float32))
-    smooth = torch.nn.functional.interpolate(grid, (height, width), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
     longer = max(width, height)
-    displacement = smooth * deviation * 2 * torch.tensor([longer / width, longer / height])  # in units of half the picture
+    reach = math.ceil(4 * deviation * longer)
+    wide, high = width + 2 * _margin(reach, width), height + 2 * _margin(reach, height)
+    grid = torch.from_numpy(draw.normal(0, 1, (1, 2, 5, 5)).astype(np.float32))
+    smooth = torch.nn.functional.interpolate(grid, (high, wide), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    displacement = smooth * deviation * 2 * torch.tensor([longer / wide, longer / high])  # in units of half the picture
+    return _inside(view, (reach, reach), lambda item, blend, outside: functional.elastic(item, displacement, blend, outside))
+
+
+def _inside(view: View, margin: tuple[int, int], change: Callable[[Any, InterpolationMode, list[float]], Any]) -> View:
+    """``change`` made on the picture with a margin of its mirrored border (a mask says IGNORE there), which is cut off again."""
+    width, height = view.picture.size
+    across, down = _margin(margin[0], width), _margin(margin[1], height)
 
     def move(item: Any) -> Any:
-        blend = InterpolationMode.NEAREST if isinstance(item, tv_tensors.Mask) else InterpolationMode.BILINEAR
-        return functional.elastic(item, displacement, interpolation=blend, fill=[IGNORE] if isinstance(item, tv_tensors.Mask) else [0])
+        mask = isinstance(item, tv_tensors.Mask)
+        outside, blend = (IGNORE, InterpolationMode.NEAREST) if mask else (0, InterpolationMode.BILINEAR)
+        if isinstance(item, Image.Image):
+            item = functional.pad(item, [across, down], padding_mode="symmetric")
+        else:
+            item = functional.pad(item, [across, down], fill=outside)
+        return functional.crop(change(item, blend, [outside]), down, across, height, width)
 
     return _each(view, move)
+
+
+def _margin(wanted: int, side: int) -> int:
+    """A border can be mirrored once at most."""
+    return max(0, min(wanted, side - 1))
 
 
 def _coloured(picture: Image.Image, recipe: Recipe, draw: np.random.Generator) -> Image.Image:
