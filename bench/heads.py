@@ -20,7 +20,7 @@ def main() -> None:
         model = Model.new(geometry=Geometry(224), cache=Path(folder))
         names = [f"head{number}" for number in range(5)]
         for number, name in enumerate(names):
-            model.fit(name, data, seed=number)
+            model.fit(name, data, freeze="all", seed=number)
         pictures = [sample.path for sample in data.samples[:96]]
         five, one = in_turn(lambda: list(model.predict(pictures)), lambda: list(model.predict(pictures, heads=names[:1])), 5)
     ratios = [a / b for a, b in zip(five, one, strict=True)]

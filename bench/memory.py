@@ -34,7 +34,9 @@ def peak(folder: Path, count: int) -> float:
     child = os.fork()
     if child == 0:
         environment = os.environ | {"ONELOOK_CACHE": str(folder / f"cache{count}")}
-        done = subprocess.run([*command, "--views", "1", "--size", "96"], env=environment, stdout=subprocess.DEVNULL, check=False)
+        done = subprocess.run(
+            [*command, "--freeze", "all", "--views", "1", "--size", "96"], env=environment, stdout=subprocess.DEVNULL, check=False
+        )
         os._exit(done.returncode)
     _, status, usage = os.wait4(child, 0)
     assert status == 0, "training failed"

@@ -169,13 +169,19 @@ def make_plan(count: int, budget: float, rate: Rate, views: int | None = None, e
     return Plan(most, (), 0, most * once)
 
 
-def climb(gather: Gatherer, budget: float, through: Steps = unseen, *, views: int | None = None, epochs: int | None = None) -> Climbed:
+def climb(
+    gather: Gatherer, budget: float | None, through: Steps = unseen, *, views: int | None = None, epochs: int | None = None
+) -> Climbed:
     """Measure this machine, plan what fits into ``budget`` seconds (with so many ``views`` and ``epochs``, if given), say so, and climb.
+
+    Without a budget it is BUDGET seconds, or what the frozen rungs take where that is more.
 
     Ctrl-C ends the climb and keeps the best rung so far (it is raised again if there is none). Raises BudgetError.
     """
     begun = time.perf_counter()
     backbone, count, rate = gather.looker.backbone, len(gather.data), measure(gather)
+    if budget is None:
+        budget = max(BUDGET, 1.2 * count * (views or FIRST_VIEWS) * (rate.look + FIT_SECONDS))
     plan = make_plan(count, budget - (time.perf_counter() - begun), rate, views, epochs)
     gather.progress.say(plan.in_words(backbone.stage_names, count, budget))
     return _Climb(gather, plan, rate, count, begun + budget, through).run()

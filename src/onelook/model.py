@@ -35,7 +35,7 @@ from onelook.errors import BackboneError, DataError, HeadError, ModelFileError
 from onelook.gather import Gatherer
 from onelook.heads import HEADS, Classify, Head
 from onelook.heads.readout import Form
-from onelook.ladder import BUDGET, Climbed, climb, epochs_within
+from onelook.ladder import Climbed, climb, epochs_within
 from onelook.look import Geometry, Mode, union
 from onelook.looker import PLAIN, Looker, Refused, collect, open_shelf
 from onelook.modelfile import Contents, HeadRecord
@@ -178,12 +178,12 @@ class Model:
         """Train head ``name`` on all of ``data`` from cached looks; other heads keep every bit.
 
         ``head``: the task. ``freeze``: how much of the backbone stays frozen and shared: "all", "none", a number of stages, the name of the
-        last frozen stage, or "auto": measured on the ladder within ``budget`` seconds (default 90). ``form``: radial, linear or hidden, of
-        a head on the frozen backbone (see ``onelook.select``). ``views``: how many versions of each picture are learned from, made
-        as the recipe ``augment`` says (default: light; signs for a network that starts from random weights). ``epochs``: of a
-        tail. ``balance``: classes count equally however many pictures they have. Unreadable pictures are left out and reported.
-        Raises DataError if what is left cannot be learned from, BudgetError if the budget is too small for anything, BackboneError
-        for a ``freeze`` that matches nothing.
+        last frozen stage, or "auto": measured on the ladder within ``budget`` seconds (default 90, or what frozen heads take).
+        ``form``: radial, linear or hidden, of a head on the frozen backbone (see ``onelook.select``). ``views``: how many versions of
+        each picture are learned from, made as the recipe ``augment`` says (default: light; signs for a network that starts
+        from random weights). ``epochs``: of a tail. ``balance``: classes count equally however many pictures they have. Unreadable
+        pictures are left out and reported. Raises DataError if what is left cannot be learned from, BudgetError if the budget is
+        too small for anything, BackboneError for a ``freeze`` that matches nothing.
         """
         _check_request(name, head, data, views)
         self.choose_geometry(name)
@@ -199,7 +199,7 @@ class Model:
             freeze = "all"
         begun, climbed = time.perf_counter(), None
         if freeze == "auto":
-            climbed = climb(gather, budget or BUDGET, through, views=views, epochs=epochs)
+            climbed = climb(gather, budget, through, views=views, epochs=epochs)
             selected, cut = climbed.selected, climbed.cut
         else:
             cut = parse_freeze(freeze, backbone)
