@@ -126,17 +126,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", choices=["elpv", "trashnet"], default="trashnet")
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--sides", default="onelook,pytorch,fastai")
     parser.add_argument("--budget", type=float, default=45, help="seconds, of onelook")
     arguments = parser.parse_args()
     data, divisions = parts(arguments.set)
     train, val = (data.pick(side) for side in divisions[0])
     found = {}
-    for name, run in (("onelook", ours), ("pytorch", loop), ("fastai", fastai)):
+    runs = {"onelook": ours, "pytorch": loop, "fastai": fastai}
+    for name in arguments.sides.split(","):
+        run = runs[name]
         accuracy, seconds = run(train, val, arguments.budget if name == "onelook" else arguments.epochs)  # type: ignore[operator]
         interval = wilson_interval(round(accuracy * len(val)), len(val))
         found[name] = {"accuracy": accuracy, "interval": interval, "seconds": seconds}
         print(f"{name}: accuracy {accuracy:.4f} ({interval[0]:.3f} to {interval[1]:.3f}) in {seconds:.0f} s", flush=True)
-    ratios = {name: found[name]["seconds"] / found["onelook"]["seconds"] for name in ("pytorch", "fastai")}
+    ratios = {name: found[name]["seconds"] / found["onelook"]["seconds"] for name in found if name != "onelook"}
     print(json.dumps({**vars(arguments), "train": len(train), "val": len(val), "sides": found, "times_as_long": ratios}))
 
 

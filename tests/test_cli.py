@@ -275,6 +275,21 @@ def test_interrupt_while_fitting_keeps_the_file(run: Run, photos: Path, trained:
     assert run("predict", next(photos.rglob("*.png")), "--model", trained)[0] == 0
 
 
+def test_interrupt_on_the_ladder_saves_the_best_rung(run: Run, photos: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = trained.read_bytes()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("onelook.ladder._Climb._tails", interrupt)
+    code, out, err = run("train", photos, "--name", "x", "--model", trained)
+    assert code == 130
+    assert "interrupted: the best rung so far is kept" in err
+    assert "accuracy" in out
+    assert run("predict", next(photos.rglob("*.png")), "--model", trained, "--heads", "x")[0] == 0
+    trained.write_bytes(before)
+
+
 def commands() -> list[list[str]]:
     found = [["train"], ["val"], ["predict"], ["info"], ["retrain"], ["bench"], ["doctor"], ["demo"]]
     return [*found, ["data", "check"], ["data", "views"], ["cache", "list"], ["cache", "clear"]]

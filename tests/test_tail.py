@@ -91,6 +91,17 @@ def test_kept_statistics_are_kept(lite0: Backbone) -> None:
         assert bool(changed) == moves
 
 
+def test_the_file_keeps_a_tail_exactly_in_half_precision(lite0: Backbone, photos: Path, tmp_path: Path) -> None:
+    model = Model(lite0, Geometry(64), cache=tmp_path, device="cpu")
+    model.fit("kind", read(photos), freeze=4, epochs=1)
+    model.save(tmp_path / "m.onelook")
+    (tail,) = tails_of(model.heads["kind"])
+    (again,) = tails_of(Model.load(tmp_path / "m.onelook").heads["kind"])
+    assert state(again) == state(tail)
+    weights = 4 * sum(parameter.numel() for parameter in tail.parameters())
+    assert (tmp_path / "m.onelook").stat().st_size < 0.6 * weights
+
+
 def test_two_runs_give_equal_bytes(lite0: Backbone, photos: Path, tmp_path: Path) -> None:
     files = []
     for name in ("a", "b"):

@@ -107,6 +107,7 @@ def settle(problem: Problem, heads: Sequence[Tailed], judged: Sequence[Tuned], b
     """The mean of ``heads`` (and of the frozen ``beside``), with the temperatures that their judged twins' held-out scores call for."""
     where = judged[0].where
     for head, twin in zip(heads, judged, strict=True):
+        _halve(head.tail)
         head.temperature = twin.head.temperature
     if len(heads) == 1 and beside is None:
         fitted, scores = cast(Head, heads[0]), judged[0].scores
@@ -120,6 +121,15 @@ def settle(problem: Problem, heads: Sequence[Tailed], judged: Sequence[Tuned], b
     average.temperature = problem.temperature(scores, where)
     fitted = cast(Head, average.eval())
     return Selected(fitted, (), problem.judge(fitted, scores, where), scores, where)
+
+
+@torch.no_grad()
+def _halve(tail: Tail) -> None:
+    """Round a tail's weights to half precision, in which the file keeps them exactly."""
+    for parameter in tail.parameters():
+        half = parameter.half().float()
+        if bool(torch.isfinite(half).all()):
+            parameter.copy_(half)
 
 
 def start(problem: Problem, cut: int) -> Tailed:
