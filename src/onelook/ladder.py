@@ -36,10 +36,14 @@ MARGIN = 0.05  # of the budget, kept for writing and the unforeseen
 
 @dataclass(frozen=True)
 class Rate:
-    """What was measured before climbing: seconds a look (0: they are all on the shelf), seconds a training step's picture by cut."""
+    """What was measured before climbing: seconds a look (0: they are all on the shelf), seconds a training step's picture by cut.
+
+    ``known``: whether what frozen heads read is on the shelf already, so that only tails need looks.
+    """
 
     look: float
     step: dict[int, float]
+    known: bool = False
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,8 @@ def measure(gather: Gatherer) -> Rate:
     steps = measure_steps(gather.looker.backbone, gather.looker.geometry, gather.typical_size())
     if steps:
         steps[0] += gather.seconds_a_view()  # pixels are decoded anew in every epoch
-    return Rate(gather.seconds_a_look(tuple(steps)), steps)
+    known = gather.seconds_a_look(()) == 0
+    return Rate(gather.seconds_a_look(tuple(steps)), steps, known)
 
 
 class _Climb:
@@ -245,9 +250,10 @@ class _Climb:
         """Linear probes at every depth, radial units on all of them, and these with more views."""
         views = min(FIRST_VIEWS, self.plan.views)
         begun = time.perf_counter()
-        problem = self.problem = self.gather(views, self.plan.cuts)
+        first = () if self.rate.known else self.plan.cuts  # one pass for all, unless half of it was made before
+        problem = self.problem = self.gather(views, first)
         self.stages = len(problem.backbone.stages)
-        looking, looks = time.perf_counter() - begun, self.count * views * self.rate.look
+        looking, looks = time.perf_counter() - begun, 0.0 if self.rate.known else self.count * views * self.rate.look
         readouts = {f"linear, stride {stride}": Needs(pooled=(stride,)) for stride in problem.backbone.strides}
         for name, needs in {**readouts, "linear, embedding": Needs(embedding=True)}.items():
             begun = time.perf_counter()
@@ -256,7 +262,7 @@ class _Climb:
         self._radial(problem, 0.0, 0.0)
         if self.plan.views > views and not self._perfect():
             begun = time.perf_counter()
-            self.problem = self.gather(self.plan.views, self.plan.cuts)
+            self.problem = self.gather(self.plan.views, first)
             new = self.count * (self.plan.views - views) * self.rate.look
             self._radial(self.problem, time.perf_counter() - begun, new)
 
@@ -273,6 +279,8 @@ class _Climb:
             self.progress.say("the frozen network makes no error on held-out pictures: nothing is left to gain")
             return
         frozen = self._choose()
+        if self.plan.cuts and self.rate.known:
+            self.problem = self.gather(self.plan.views, self.plan.cuts)
         for cut in sorted(self.rate.step, reverse=True):
             if cut not in self.plan.cuts or self._too_late(cut):
                 forecast = self._forecast(cut, usual_epochs(self.count))
