@@ -1,8 +1,8 @@
 """Fine-tuning a tail with a linear head on it: from cached looks at the cut, or from pixels (cut 0).
 
 The head trains at the full learning rate, the last stage at half of it, every stage before at 0.7 of the next one's (Howard & Ruder 2018,
-ULMFiT, section 3.2). Batch normalisation takes its statistics from the batches: keeping the pretrained ones cost 2 to 5 points on
-pictures unlike photographs (docs/diary.md). Scores on held-out training pictures judge a depth; then the tail is fitted on all.
+ULMFiT, section 3.2). Batch normalisation takes its statistics from the batches: keeping the pretrained ones cost 1.4 to 3.5 points on
+cells and on photographs (docs/diary.md). Scores on held-out training pictures judge a depth; then the tail is fitted on all.
 
     onelook train photos/ --name kind --model mine.onelook --freeze stride16 --epochs 6
 """
