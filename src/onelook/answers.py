@@ -1,15 +1,21 @@
-"""What a user reads: labels and values with their probabilities, one set of answers per picture.
+"""What a user reads: labels and values with their probabilities, boxes and key points, one set of answers per picture.
+
+Boxes are ``supervision.Detections`` and key points ``supervision.KeyPoints``, in pixels of the original picture, so that they can be
+filtered like arrays and handed to that library's trackers and annotators.
 
 for answers in model.predict(["photo.jpg"]):
     print(answers["imagenet"].label, answers["imagenet"].probability)
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+
+from onelook.objects import Layout
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,59 @@ class Values:
         return ", ".join(f"{name} {value:.4g}" for name, value in self.values.items())
 
 
-Answer = Label | Labels | Values
+def make_detections(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Any:
+    """A ``supervision.Detections`` with ``data["class_name"]``: boxes (N, 4) xyxy, scores (N,), class ids (N,)."""
+    import supervision
+
+    names = np.array([classes[label] for label in labels], dtype=object).astype(str) if len(labels) else np.array([], dtype=str)
+    return supervision.Detections(
+        xyxy=boxes.reshape(-1, 4).astype(np.float32),
+        confidence=scores.astype(np.float32),
+        class_id=labels.astype(int),
+        data={"class_name": names},
+    )
+
+
+def make_key_points(points: np.ndarray, scores: np.ndarray, layout: Layout) -> Any:
+    """A ``supervision.KeyPoints`` of one object: points (K, 2), scores (K,); ``data`` has the points' names."""
+    import supervision
+
+    found = supervision.KeyPoints(
+        xy=points[None].astype(np.float32), keypoint_confidence=scores[None].astype(np.float32), class_id=np.zeros(1, dtype=int)
+    )
+    found.data["names"] = np.array([layout.names])
+    found.data["skeleton"] = np.array([layout.skeleton], dtype=int).reshape(1, -1, 2)
+    return found
+
+
+def to_json(answer: "Answer") -> dict[str, Any]:
+    """Any answer as plain values; boxes best first, in pixels of the original picture."""
+    if hasattr(answer, "to_json"):
+        return cast(dict[str, Any], answer.to_json())
+    if hasattr(answer, "xyxy"):
+        columns = zip(answer.xyxy.tolist(), answer.confidence.tolist(), answer.class_id.tolist(), answer.data["class_name"], strict=True)
+        return {"boxes": [{"label": str(name), "class_id": k, "score": score, "box": box} for box, score, k, name in columns]}
+    return {
+        "points": [
+            {"name": str(name), "x": x, "y": y, "score": score}
+            for name, (x, y), score in zip(
+                answer.data["names"][0], answer.xy[0].tolist(), answer.keypoint_confidence[0].tolist(), strict=True
+            )
+        ]
+    }
+
+
+def in_words(answer: "Answer") -> str:
+    """Any answer in a few words: how many boxes of each class, how many key points."""
+    if not hasattr(answer, "xyxy") and not hasattr(answer, "xy"):
+        return str(answer)
+    if hasattr(answer, "xyxy"):
+        counts = Counter(map(str, answer.data["class_name"]))
+        return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
+    return f"{int((answer.keypoint_confidence[0] >= 0.5).sum())} of {answer.xy.shape[1]} points sure"
+
+
+Answer = Any  # Label, Labels, Values, supervision.Detections or supervision.KeyPoints
 
 
 @dataclass(frozen=True)
@@ -92,5 +150,5 @@ class Answers:
     def to_json(self) -> dict[str, Any]:
         if self.error is not None:
             return {"path": str(self.path), "error": self.error}
-        answers = {name: answer.to_json() for name, answer in self.answers.items()}
+        answers = {name: to_json(answer) for name, answer in self.answers.items()}
         return {"path": str(self.path), "answers": answers, "ms": {name: round(ms, 3) for name, ms in self.ms.items()}}

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor
 
-from onelook.heads import Head
+from onelook.heads import Head, ObjectHead
 from onelook.look import Look, Placement, union
 from onelook.looker import BATCH, Looker, Refused, Seen, look_at
 from onelook.tta import Shot
@@ -24,10 +23,13 @@ GROUP = 4 * BATCH  # pictures that are in work at once
 
 @dataclass(frozen=True)
 class Asked:
-    """Raw answers (K,) to one picture by head, averaged over its shots; its placement for each head; milliseconds by part."""
+    """Raw answers (K,) to one picture by head, averaged over its shots, or what an ``ObjectHead`` found in it.
+
+    ``placements``: the picture's, for each head. ``ms``: milliseconds by part.
+    """
 
     path: Path
-    raws: dict[str, Tensor]
+    raws: dict[str, Any]
     placements: dict[str, Placement]
     ms: dict[str, float]
     error: str | None = None
@@ -52,13 +54,13 @@ def ask(
             yield found[path].merged(heads)
 
 
-def ask_once(heads: Mapping[str, Head], look: Look) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Every head's raw answers to one look, and each head's milliseconds per picture."""
+def ask_once(heads: Mapping[str, Head], look: Look) -> tuple[dict[str, Any], dict[str, float]]:
+    """Every head's raw answers to one look, a row a picture (or what it found in each), and each head's milliseconds per picture."""
     raws, ms = {}, {}
     for name, head in heads.items():
         begun = time.perf_counter()
         with torch.inference_mode():
-            raws[name] = head(look)
+            raws[name] = head(look) if head.vector else cast(ObjectHead, head).find(head(look), look.placements)
         ms[name] = (time.perf_counter() - begun) * 1000 / len(look)
     return raws, ms
 
@@ -69,11 +71,11 @@ class _Asking:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.error: str | None = None
-        self.raws: dict[str, list[Tensor]] = {}
+        self.raws: dict[str, list[Any]] = {}
         self.placements: dict[str, Placement] = {}
         self.ms: dict[str, float] = {"look": 0.0}
 
-    def add(self, seen: Seen, index: int, raws: dict[str, Tensor], cost: dict[str, float]) -> None:
+    def add(self, seen: Seen, index: int, raws: dict[str, Any], cost: dict[str, float]) -> None:
         self.ms["look"] += seen.ms
         for name, raw in raws.items():
             self.placements.setdefault(name, seen.look.placements[index])
@@ -87,9 +89,11 @@ class _Asking:
         return Asked(self.path, raws, self.placements, self.ms)
 
 
-def _mean(head: Head, raws: list[Tensor]) -> Tensor:
-    """One raw answer (K,) from those of every shot."""
-    return raws[0] if len(raws) == 1 else head.merge(torch.stack(raws)[:, None])[0]
+def _mean(head: Head, raws: list[Any]) -> Any:
+    """One raw answer (K,), or one set of findings, from those of every shot."""
+    if len(raws) == 1:
+        return raws[0]
+    return head.merge(torch.stack(raws)[:, None])[0] if head.vector else head.merge(raws)
 
 
 def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -15,12 +15,13 @@ from onelook.answers import Answer
 from onelook.backbone import Backbone
 from onelook.heads import HEADS, Head
 from onelook.look import Look, Needs, Placement, union
-from onelook.measure import Judge
 from onelook.tail import Tail, Tailed
 
 
 class Averaged(nn.Module):
     """Heads of one task and the same classes; the first one's verbs serve for all. ``temperature`` is that of the mean."""
+
+    vector = True
 
     def __init__(self, members: Sequence[nn.Module], temperature: float = 1.0) -> None:
         super().__init__()
@@ -49,7 +50,7 @@ class Averaged(nn.Module):
 
     def merge(self, raws: Tensor) -> Tensor:
         """Several raw answers (V, B, K) -> their mean (B, K), as the members' task takes means."""
-        return self.heads[0].merge(raws)
+        return cast(Tensor, self.heads[0].merge(raws))
 
     def loss(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
         return self.heads[0].loss(raw, target)
@@ -57,7 +58,7 @@ class Averaged(nn.Module):
     def answer(self, raw: Tensor, placements: Sequence[Placement]) -> list[Answer]:
         return self.heads[0].answer(raw, placements)
 
-    def judge(self) -> Judge:
+    def judge(self) -> Any:
         return self.heads[0].judge()
 
     def config(self) -> dict[str, Any]:
@@ -65,16 +66,16 @@ class Averaged(nn.Module):
         return {"members": [head.config() for head in self.heads], "temperature": self.temperature}
 
 
-def rebuild(task: str, config: dict[str, Any], backbone: Backbone) -> Head:
+def rebuild(method: str, config: dict[str, Any], backbone: Backbone) -> Head:
     """The unfilled head that a configuration describes: one of ``HEADS``, one behind a tail, or an average of such."""
     if "members" in config:
-        members = [cast(nn.Module, rebuild(task, member, backbone)) for member in config["members"]]
+        members = [cast(nn.Module, rebuild(method, member, backbone)) for member in config["members"]]
         return cast(Head, Averaged(members, config["temperature"]).eval())
     if "tail" in config:
-        head = rebuild(task, config["head"], backbone)
+        head = rebuild(method, config["head"], backbone)
         tail = Tail(backbone, config["tail"]["cut"], head.needs, config["tail"]["statistics"])
         return cast(Head, Tailed(tail, cast(nn.Module, head)).eval())
-    return cast(Head, HEADS[task](**config).eval())
+    return cast(Head, HEADS[method](**config).eval())
 
 
 def uncalibrated(head: Head) -> Head:

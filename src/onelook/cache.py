@@ -167,6 +167,9 @@ class FeatureCache:
         if self.key.needs.embedding:
             assert look.embedding is not None
             pieces.append(look.embedding)
+        if self.key.needs.regions:
+            assert look.regions is not None
+            pieces.append(look.regions[:, : self.key.needs.regions].flatten(1))
         block = torch.cat(pieces, dim=1)
         if not bool(torch.isfinite(block).all()):
             raise DiskError("a look holds values that are not finite; the backbone's weights are damaged")
@@ -182,6 +185,8 @@ class FeatureCache:
         parts += [("pooled", stride, (3, channels[stride])) for stride in self.key.needs.pooled]
         if self.key.needs.embedding:
             parts.append(("embedding", 0, (self.backbone.embedding_size,)))
+        if self.key.needs.regions:
+            parts.append(("regions", 0, (self.key.needs.regions, 4)))
         return parts
 
     def _end(self) -> int:
@@ -204,13 +209,14 @@ class Shelf:
         self.root, self.key, self.backbone, self.fixed = root, key, backbone, fixed
         needs = key.needs
         vectors = [Needs(pooled=needs.pooled, embedding=needs.embedding)] if needs.pooled or needs.embedding else []
-        self.kinds = [*vectors, *(Needs(maps=(stride,)) for stride in needs.maps if stride != PIXELS)]
+        regions = [Needs(regions=needs.regions)] if needs.regions else []
+        self.kinds = [*vectors, *(Needs(maps=(stride,)) for stride in needs.maps if stride != PIXELS), *regions]
         self._open: dict[tuple[Needs, bool], FeatureCache] = {}
 
     def cache(self, kind: Needs, drawn: bool) -> FeatureCache:
         """The cache that keeps ``kind`` of the views that are drawn, or of those that are fixed; opened when first asked for."""
         if (kind, drawn) not in self._open:
-            key = replace(self.key, needs=kind) if drawn else replace(self.key, needs=kind, recipe="mirrors", seed=0)
+            key = replace(self.key, needs=kind) if drawn else replace(self.key, needs=kind, recipe="mirrors-2", seed=0)
             self._open[kind, drawn] = FeatureCache(self.root, key, self.backbone)
         return self._open[kind, drawn]
 
@@ -259,6 +265,8 @@ class Shelf:
 
 def _serves(kept: Needs, needs: Needs) -> bool:
     """Whether a cache that keeps ``kept`` holds anything that ``needs`` names."""
+    if kept.regions:
+        return bool(needs.regions)
     return bool(set(kept.maps) & set(needs.maps)) or (not kept.maps and bool(needs.pooled or needs.embedding))
 
 
@@ -271,13 +279,13 @@ def inverse(order: Sequence[int]) -> list[int]:
 
 
 def _unflatten(tensor: Tensor, parts: list[tuple[str, int, tuple[int, ...]]], placements: tuple[Placement, ...]) -> Look:
-    found: dict[str, dict[int, Tensor]] = {"maps": {}, "pooled": {}, "embedding": {}}
+    found: dict[str, dict[int, Tensor]] = {"maps": {}, "pooled": {}, "embedding": {}, "regions": {}}
     start = 0
     for kind, stride, shape in parts:
         stop = start + int(np.prod(shape))
         found[kind][stride] = tensor[:, start:stop].reshape(len(tensor), *shape)
         start = stop
-    return Look(placements, found["maps"], found["pooled"], found["embedding"].get(0))
+    return Look(placements, found["maps"], found["pooled"], found["embedding"].get(0), found["regions"].get(0))
 
 
 def check_room(folder: Path, needed: int, views: int) -> int:

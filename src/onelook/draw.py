@@ -6,15 +6,19 @@ onelook predict photo.jpg --draw drawn/
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from onelook.answers import Answers
+from onelook.answers import Answer, Answers, in_words
 from onelook.data.augment import Recipe, View, make_view, with_components
 from onelook.data.pictures import open_picture, read_bytes
 from onelook.errors import OnelookError, PictureError
 
-INK, PAPER = (255, 255, 255), (24, 24, 28)
+INK, PAPER, GREY = (255, 255, 255), (24, 24, 28), (150, 150, 155)
+COLOURS = ((66, 133, 244), (234, 96, 53), (251, 188, 5), (52, 168, 83), (171, 71, 188), (0, 172, 193))
+CROWDED = 12  # boxes from which on labels are written smaller
+SURE = 0.3  # score below which a key point is drawn in grey
 
 
 def draw_answers(answers: Answers) -> Image.Image:
@@ -23,7 +27,44 @@ def draw_answers(answers: Answers) -> Image.Image:
     grow = max(1, math.ceil(320 / max(picture.width, 1)))
     if grow > 1 and picture.width * grow * picture.height * grow < 4e7:
         picture = picture.resize((picture.width * grow, picture.height * grow), Image.Resampling.NEAREST)
-    return with_caption(picture, [f"{name}: {answer}" for name, answer in answers.answers.items()])
+    for answer in answers.answers.values():
+        picture = draw_objects(picture, answer, grow)
+    return with_caption(picture, [f"{name}: {in_words(answer)}" for name, answer in answers.answers.items()])
+
+
+def draw_objects(picture: Image.Image, answer: Answer, grow: float = 1.0) -> Image.Image:
+    """Boxes with their labels, or key points with the lines between them, on a picture that was enlarged ``grow`` times."""
+    if hasattr(answer, "xyxy"):
+        return _draw_boxes(picture, answer, grow)
+    return _draw_points(picture, answer, grow) if hasattr(answer, "xy") else picture
+
+
+def _draw_boxes(picture: Image.Image, found: Any, grow: float) -> Image.Image:
+    import supervision
+
+    scaled = supervision.Detections(found.xyxy * grow, confidence=found.confidence, class_id=found.class_id, data=found.data)
+    line = max(1, round(max(picture.size) / 400))
+    crowded = len(found) > CROWDED
+    picture = supervision.BoxAnnotator(thickness=line).annotate(picture.copy(), scaled)
+    labels = [f"{name} {score:.2f}" for name, score in zip(found.data["class_name"], found.confidence, strict=True)]
+    size = max(0.35, max(picture.size) / 1600) * (0.7 if crowded else 1)
+    writer = supervision.LabelAnnotator(text_scale=size, text_thickness=1, text_padding=2, smart_position=not crowded)
+    drawn: Image.Image = writer.annotate(picture, scaled, labels=labels)
+    return drawn
+
+
+def _draw_points(picture: Image.Image, found: Any, grow: float) -> Image.Image:
+    picture = picture.copy()
+    pen = ImageDraw.Draw(picture)
+    size = max(2, round(max(picture.size) / 120))
+    for person, scores in zip(found.xy * grow, found.keypoint_confidence, strict=True):
+        for number, (one, other) in enumerate(found.data["skeleton"][0].tolist()):
+            sure = float(min(scores[one], scores[other]))
+            colour = COLOURS[number % len(COLOURS)] if sure >= SURE else GREY
+            pen.line([tuple(person[one]), tuple(person[other])], fill=colour, width=max(1, size // 2))
+        for (x, y), score in zip(person.tolist(), scores.tolist(), strict=True):
+            pen.ellipse([x - size, y - size, x + size, y + size], fill=INK if score >= SURE else GREY, outline=PAPER)
+    return picture
 
 
 def with_caption(picture: Image.Image, lines: Sequence[str]) -> Image.Image:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from onelook.look import Look
 
-Batches = Callable[[int], Iterable[tuple[Look, Tensor]]]  # epoch -> its batches, in a fixed order
+Batches = Callable[[int], Iterable[tuple[Look, Any]]]  # epoch -> its batches of looks and targets, in a fixed order
 Groups = Iterable[tuple[float, Iterable[nn.Parameter]]]  # factor on the learning rate, parameters
 
 
@@ -149,7 +149,7 @@ def _cosine(recipe: Recipe, batches_per_epoch: int) -> Callable[[int], float]:
 
 
 def _epoch(
-    head: nn.Module, batches: Iterable[tuple[Look, Tensor]], optimizer: torch.optim.Optimizer, schedule: Any, batches_per_epoch: int
+    head: nn.Module, batches: Iterable[tuple[Look, Any]], optimizer: torch.optim.Optimizer, schedule: Any, batches_per_epoch: int
 ) -> float:
     total, count = 0.0, 0
     for look, target in batches:
@@ -186,7 +186,7 @@ def _step_lbfgs(head: nn.Module, batches: Batches, optimizer: torch.optim.Optimi
     return float(optimizer.step(closure))  # type: ignore[arg-type]
 
 
-def _loss(head: nn.Module, look: Look, target: Tensor) -> Tensor:
+def _loss(head: nn.Module, look: Look, target: Any) -> Tensor:
     terms: dict[str, Tensor] = head.loss(head(look), target)  # type: ignore[operator]
     return torch.stack(list(terms.values())).sum()
 

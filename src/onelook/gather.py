@@ -13,15 +13,16 @@ import torch
 
 from onelook.cache import Shelf
 from onelook.data.augment import Recipe, with_components
-from onelook.data.pictures import open_picture, read_bytes
-from onelook.data.samples import Dataset
+from onelook.data.pictures import open_picture, picture_size, read_bytes
+from onelook.data.samples import Dataset, objects_of
 from onelook.data.split import assign_folds
 from onelook.errors import DataError, PictureError
 from onelook.look import PIXELS, Needs, union
 from onelook.looker import Looker, Refused, collect, open_shelf
+from onelook.objects import Objects
 from onelook.problem import Problem, candidate_needs
 from onelook.progress import QUIET, Progress
-from onelook.rows import Rows
+from onelook.rows import ObjectTargets, Rows
 
 FOLDS = 5
 SAMPLE = 32  # pictures on which looking is timed
@@ -50,20 +51,24 @@ class Gatherer:
     def __post_init__(self) -> None:
         self.recipe = with_components(self.recipe, [sample.path for sample in self.data.samples], self.seed)
 
-    def __call__(self, views: int, cuts: tuple[int, ...] = (), *, vectors: bool = True) -> Problem:
-        """``vectors``: whether pooled statistics and the embedding are wanted too. Raises DataError for what cannot be learned from."""
+    def __call__(self, views: int, cuts: tuple[int, ...] = (), *, vectors: bool = True, needs: Needs = Needs()) -> Problem:  # noqa: B008
+        """``vectors``: whether pooled statistics and the embedding are wanted too; ``needs``: what else is.
+
+        Raises DataError for what cannot be learned from.
+        """
         views = min(views, 1) if self.recipe.name == "none" else views
-        shelf = self._shelf(cuts, vectors)
+        shelf = self._shelf(cuts, vectors, needs)
         found = collect(self.looker, shelf, self.recipe, [sample.path for sample in self.data.samples], views, self.progress)
         self.refused, self.seconds, self.looked = found.refused, self.seconds + found.seconds, self.looked + found.looked
         self._report()
         usable = self.data.pick([index for index, sample in enumerate(self.data.samples) if sample.path in found.digests])
         check_learnable(usable)
         digests = tuple(found.digests[sample.path] for sample in usable.samples)
-        targets = torch.tensor([sample.target for sample in usable.samples])
+        objects = self._objects(usable)
+        targets = torch.tensor([len(sample.target) if isinstance(sample.target, Objects) else sample.target for sample in usable.samples])
         folds = torch.from_numpy(assign_folds(_grouped_by_content(usable, digests), FOLDS, self.seed))
         paths = tuple(sample.path for sample in usable.samples)
-        rows = Rows(shelf, self.looker, self.recipe, paths, digests, found.views, targets, folds, self._weights(usable))
+        rows = Rows(shelf, self.looker, self.recipe, paths, digests, found.views, targets, folds, self._weights(usable), objects)
         return Problem(self.task, self.data.kind, self.data.classes, rows, self.seed)
 
     def typical_size(self) -> tuple[int, int]:
@@ -91,11 +96,17 @@ class Gatherer:
                 done += 1
         return (time.perf_counter() - begun) / max(1, done)
 
-    def _shelf(self, cuts: tuple[int, ...], vectors: bool = True) -> Shelf:
+    def _shelf(self, cuts: tuple[int, ...], vectors: bool = True, more: Needs = Needs()) -> Shelf:  # noqa: B008
         backbone = self.looker.backbone
-        needs = Needs(maps=tuple(sorted({backbone.stride_before(cut) for cut in cuts} - {PIXELS})))
+        needs = Needs(maps=tuple(sorted({backbone.stride_before(cut) for cut in cuts} - {PIXELS}))) | more
         needs = needs | union(candidate_needs(backbone.strides)) if vectors else needs
         return open_shelf(self.root, self.looker, needs, self.recipe, self.seed)
+
+    def _objects(self, data: Dataset) -> ObjectTargets | None:
+        if data.kind not in ("objects", "points"):
+            return None
+        pairs = data.layout.pairs if data.layout else ()
+        return ObjectTargets(tuple(map(objects_of, data.samples)), tuple(picture_size(sample.path) for sample in data.samples), pairs)
 
     def _weights(self, data: Dataset) -> torch.Tensor:
         weights = torch.ones(len(data))
@@ -115,9 +126,15 @@ class Gatherer:
 
 
 def check_learnable(data: Dataset) -> None:
-    """Raise DataError unless there are at least two classes with pictures, or two pictures with different values."""
+    """Raise DataError unless there are two classes with pictures, two pictures with different values, or one object."""
     if len(data) < 2:
         raise DataError(f"{data.source}: {len(data)} usable pictures; at least 2 are needed")
+    if data.kind in ("objects", "points"):
+        if not any(len(objects_of(sample).learnable) for sample in data.samples):
+            raise DataError(
+                f"{data.source}: none of the {len(data)} pictures has a {'box' if data.kind == 'objects' else 'key point'} to learn from"
+            )
+        return
     if data.kind == "single":
         present = [name for name, count in data.counts().items() if count]
         if len(present) < 2:

@@ -102,28 +102,34 @@ class Geometry:
         padded = (_round_up(content[0], self.multiple), _round_up(content[1], self.multiple))
         return Placement((width, height), padded, content, (content[0] / width, content[1] / height), (0.0, 0.0))
 
-    def apply(self, picture: Image.Image, interpolation: Image.Resampling) -> Image.Image:
-        """The part of the input that shows the picture, as an RGB picture of ``place(...).content`` size."""
-        placement = self.place(*picture.size)
+    def apply(self, picture: Image.Image, interpolation: Image.Resampling, original: tuple[int, int] | None = None) -> Image.Image:
+        """The part of the input that shows the picture, as an RGB picture of ``place(*original).content`` size.
+
+        ``original``: width and height of the picture before it was decoded smaller.
+        """
+        original = original or picture.size
+        placement = self.place(*original)
         (x0, y0), (sx, sy) = placement.offset, placement.scale
-        width, height = placement.content
-        seen = (x0 / sx, y0 / sy, min((x0 + width) / sx, picture.width), min((y0 + height) / sy, picture.height))
-        return picture.resize(placement.content, interpolation, box=seen)
+        (width, height), (fx, fy) = placement.content, (picture.width / original[0], picture.height / original[1])
+        right, below = min((x0 + width) / sx, original[0]), min((y0 + height) / sy, original[1])
+        return picture.resize(placement.content, interpolation, box=(x0 / sx * fx, y0 / sy * fy, right * fx, below * fy))
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a head reads of a look: whole maps by stride, pooled statistics by stride, the embedding."""
+    """What a head reads of a look: whole maps by stride, pooled statistics by stride, the embedding, how many proposed regions."""
 
     maps: tuple[int, ...] = ()
     pooled: tuple[int, ...] = ()
     embedding: bool = False
+    regions: int = 0
 
     def __or__(self, other: "Needs") -> "Needs":
         return Needs(
             tuple(sorted({*self.maps, *other.maps})),
             tuple(sorted({*self.pooled, *other.pooled})),
             self.embedding or other.embedding,
+            max(self.regions, other.regions),
         )
 
 
@@ -141,13 +147,15 @@ class Look:
 
     ``maps``: stride -> (B, C, ~H/stride, ~W/stride); stride 1 is the normalised pixels themselves. ``pooled``: stride -> (B, 3, C):
     mean, maximum and standard deviation of that stride's map over the picture, padding left out. ``embedding``: (B, D), what
-    the network's own classifier reads. ``placements``: one per picture.
+    the network's own classifier reads. ``regions``: (B, R, 4) boxes that selective search proposes, xyxy in input pixels, without an area
+    where there are fewer. ``placements``: one per picture.
     """
 
     placements: tuple[Placement, ...]
     maps: Mapping[int, Tensor] = field(default_factory=dict)
     pooled: Mapping[int, Tensor] = field(default_factory=dict)
     embedding: Tensor | None = None
+    regions: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.placements)
@@ -160,6 +168,10 @@ class Look:
                 raise HeadError(f"the head reads {kind} of strides {missing}, this look has {sorted(there) or 'none'}")
         if needs.embedding and self.embedding is None:
             raise HeadError("the head reads the embedding, this look has none")
+        if needs.regions and (self.regions is None or self.regions.shape[1] < needs.regions):
+            raise HeadError(
+                f"the head reads {needs.regions} proposed regions, this look has {0 if self.regions is None else len(self.regions[0])}"
+            )
 
     def to(self, device: torch.device | str) -> "Look":
         """The same look on another device."""
@@ -172,12 +184,14 @@ class Look:
     def beside(self, other: "Look") -> "Look":
         """This look with the parts of another look at the same pictures added."""
         embedding = self.embedding if other.embedding is None else other.embedding
-        return Look(self.placements, {**self.maps, **other.maps}, {**self.pooled, **other.pooled}, embedding)
+        regions = self.regions if other.regions is None else other.regions
+        return Look(self.placements, {**self.maps, **other.maps}, {**self.pooled, **other.pooled}, embedding, regions)
 
     def _each(self, change: Callable[[Tensor], Tensor], placements: tuple[Placement, ...]) -> "Look":
         maps = {stride: change(value) for stride, value in self.maps.items()}
         pooled = {stride: change(value) for stride, value in self.pooled.items()}
-        return Look(placements, maps, pooled, None if self.embedding is None else change(self.embedding))
+        embedding, regions = (None if part is None else change(part) for part in (self.embedding, self.regions))
+        return Look(placements, maps, pooled, embedding, regions)
 
 
 def join(looks: Sequence[Look]) -> Look:
@@ -188,7 +202,8 @@ def join(looks: Sequence[Look]) -> Look:
     maps = {stride: torch.cat([look.maps[stride] for look in looks]) for stride in first.maps}
     pooled = {stride: torch.cat([look.pooled[stride] for look in looks]) for stride in first.pooled}
     embedding = None if first.embedding is None else torch.cat([look.embedding for look in looks if look.embedding is not None])
-    return Look(tuple(placement for look in looks for placement in look.placements), maps, pooled, embedding)
+    regions = None if first.regions is None else torch.cat([look.regions for look in looks if look.regions is not None])
+    return Look(tuple(placement for look in looks for placement in look.placements), maps, pooled, embedding, regions)
 
 
 def pool_statistics(feature_map: Tensor) -> Tensor:

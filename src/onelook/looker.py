@@ -16,12 +16,14 @@ from torch.nn import functional
 
 from onelook.backbone import Backbone
 from onelook.cache import CacheKey, RowId, Shelf, check_room
-from onelook.data.augment import RECIPES, Recipe, View, make_view
-from onelook.data.pictures import ahead, open_picture, read_bytes
+from onelook.data.augment import RECIPES, Recipe, View, make_view, move_objects
+from onelook.data.pictures import ahead, open_picture, picture_size, read_bytes
 from onelook.engines import Engine
 from onelook.errors import PictureError
 from onelook.look import PIXELS, Geometry, Look, Needs, Placement, summarize
+from onelook.objects import Objects
 from onelook.progress import Progress
+from onelook.proposals import propose
 from onelook.tta import PLAIN as PLAIN_SHOT
 from onelook.tta import Shot
 
@@ -60,13 +62,37 @@ class Looker:
         self, path: Path, content: bytes, digest: str, numbers: Sequence[int] = (0,), recipe: Recipe = PLAIN, seed: int = 0
     ) -> list[Pixels]:
         """The views ``numbers`` of one picture as bytes, scaled as ``geometry`` says. Raises PictureError."""
-        at_least = 2 * self.geometry.size
-        picture = open_picture(path, content=content, at_least=at_least)
-        small = picture.reduce(max(1, min(picture.size) // at_least))  # what drawn views are made from
-        return [
-            self.scale(make_view(View(picture if number < recipe.fixed else small), recipe, number, digest, seed).picture, (digest, number))
-            for number in numbers
-        ]
+        original = picture_size(path, content)
+        picture = open_picture(path, content=content, at_least=2 * self.geometry.size)
+        small: Image.Image | None = None
+        found = []
+        for number in numbers:
+            if number < recipe.fixed:
+                found.append(self.scale(make_view(View(picture), recipe, number, digest, seed).picture, (digest, number), original))
+                continue
+            size = self.drawn_from(original)
+            small = small or (picture if picture.size == size else picture.resize(size, Image.Resampling.BOX))
+            view = make_view(View(small), recipe, number, digest, seed).picture
+            found.append(self.scale(view, (digest, number), view.size))
+        return found
+
+    def drawn_from(self, original: tuple[int, int]) -> tuple[int, int]:
+        """The size to which a picture of this size is brought before views are drawn: large ones are made smaller first."""
+        factor = max(1, min(original) // (2 * self.geometry.size))
+        return -(-original[0] // factor), -(-original[1] // factor)
+
+    def move(
+        self, objects: Objects, original: tuple[int, int], row: RowId, recipe: Recipe, seed: int, pairs: Sequence[tuple[int, int]]
+    ) -> Objects:
+        """Where the objects of a picture of size ``original`` lie in the network's input that shows the view ``row``."""
+        digest, number = row
+        if number >= recipe.fixed:
+            size = self.drawn_from(original)
+            ratio = objects.boxes.new_tensor([size[0] / original[0], size[1] / original[1]])
+            objects, original = objects.moved(lambda points: points * ratio, lambda boxes: boxes * ratio.repeat(2)), size
+        moved, size = move_objects(objects, original, recipe, number, digest, seed, pairs)
+        placement = self.geometry.place(*size)
+        return moved.moved(placement.points_to_input, placement.boxes_to_input, placement.input)
 
     def at(self, factor: float) -> "Looker":
         """The same at another input size, as a multiple of this one's."""
@@ -74,10 +100,10 @@ class Looker:
             return self
         return Looker(self.backbone, self.engine, replace(self.geometry, size=round(self.geometry.size * factor)))
 
-    def scale(self, picture: Image.Image, row: RowId) -> Pixels:
-        """A picture as bytes of the size that ``geometry`` gives it."""
-        placement = self.geometry.place(*picture.size)
-        scaled = self.geometry.apply(picture, self.interpolation)
+    def scale(self, picture: Image.Image, row: RowId, original: tuple[int, int]) -> Pixels:
+        """A picture as bytes of the size that ``geometry`` gives it; ``original``: its size before it was decoded smaller."""
+        placement = self.geometry.place(*original)
+        scaled = self.geometry.apply(picture, self.interpolation, original)
         pixels = torch.frombuffer(bytearray(scaled.tobytes()), dtype=torch.uint8).reshape(scaled.height, scaled.width, 3)
         return Pixels(row, pixels.permute(2, 0, 1), placement)
 
@@ -86,11 +112,13 @@ class Looker:
         """One look at pictures that share an input size; each picture's part does not depend on the others."""
         x = torch.stack([self._input(pixels) for pixels in batch])
         placements = tuple(pixels.placement for pixels in batch)
-        if needs.maps == (PIXELS,) and not needs.pooled and not needs.embedding:  # a tail from cut 0 brings the whole network
-            return Look(placements, {PIXELS: x})
+        regions = torch.stack([propose(pixels.content, needs.regions) for pixels in batch]) if needs.regions else None
+        if set(needs.maps) <= {PIXELS} and not needs.pooled and not needs.embedding:  # nothing of the network: it is brought by a tail
+            return Look(placements, {PIXELS: x} if needs.maps else {}, regions=regions)
         outputs = self.engine(x)
         maps = {PIXELS: x, **dict(zip(self.backbone.strides, outputs, strict=False))}
-        return summarize(maps, outputs[-1], placements, needs, self.backbone.embed).to("cpu")  # where heads are
+        found = summarize(maps, outputs[-1], placements, needs, self.backbone.embed)
+        return replace(found, regions=regions).to("cpu")  # where heads are
 
     def _input(self, pixels: Pixels) -> Tensor:
         normal = self.backbone.normalize(pixels.content)
@@ -199,8 +227,11 @@ def look_at(looker: Looker, paths: Iterable[Path], needs: Needs, shots: Sequence
     def prepare(path: Path) -> tuple[Path, list[Pixels]] | Refused:
         try:
             content, digest = read_bytes(path)
+            original = picture_size(path, content)
             picture = open_picture(path, content=content, at_least=2 * max(other.geometry.size for other in lookers))
-            return path, [other.scale(shot.make(picture), (digest, 0)) for other, shot in zip(lookers, shots, strict=True)]
+            made = [shot.make(picture) for shot in shots]
+            sizes = [original if one.size == picture.size else one.size for one in made]
+            return path, [other.scale(one, (digest, 0), size) for other, one, size in zip(lookers, made, sizes, strict=True)]
         except PictureError as error:
             return Refused(path, str(error))
 

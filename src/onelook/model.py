@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import onelook
 from onelook import modelfile
-from onelook.answers import Answers
+from onelook.answers import Answer, Answers
 from onelook.ask import Asked, ask, ask_once, chunks
 from onelook.averaged import rebuild, uncalibrated
 from onelook.backbone import Backbone
@@ -29,17 +29,21 @@ from onelook.cache import default_root
 from onelook.calibrate import calibration_error, reliability
 from onelook.data.augment import recipe_by_name
 from onelook.data.pictures import find_pictures
-from onelook.data.samples import Dataset
+from onelook.data.read import OBJECT_TASKS
+from onelook.data.samples import Dataset, objects_of
+from onelook.descend import fresh, select_objects
+from onelook.descend import usual_epochs as usual_maps_epochs
 from onelook.engines import Engine, make_engine
 from onelook.errors import BackboneError, DataError, HeadError, ModelFileError
 from onelook.gather import Gatherer
-from onelook.heads import HEADS, Classify, Head
+from onelook.heads import HEADS, KINDS, TASKS, Classify, Facts, Head, ObjectHead
+from onelook.heads.facts import Attach
 from onelook.heads.readout import Form
 from onelook.ladder import Climbed, climb, epochs_within
-from onelook.look import Geometry, Mode, union
+from onelook.look import Geometry, Mode, Needs, union
 from onelook.looker import PLAIN, Looker, Refused, collect, open_shelf
 from onelook.modelfile import Contents, HeadRecord
-from onelook.problem import Candidate, candidate_needs
+from onelook.problem import Candidate, Selected, candidate_needs
 from onelook.progress import QUIET, Progress
 from onelook.rows import CHUNK
 from onelook.select import Steps, select, unseen
@@ -50,6 +54,7 @@ from onelook.weights import DEFAULT_BACKBONE
 
 READY = "imagenet"  # the backbone's own classifier, there without any training
 VIEWS, TAIL_VIEWS = 2, 4
+CONF = 0.25  # lowest score of a box that is an answer
 RECIPE, SCRATCH_RECIPE = "light", "signs"  # of views, where none is named
 _BEFORE = "before calibration"
 
@@ -80,9 +85,9 @@ class Evaluated:
 
     metrics: dict[str, Any]
     paths: tuple[Path, ...]
-    targets: Tensor
-    raw: Tensor
-    before: Tensor  # the same without any temperature
+    targets: Any  # (n, ...), or a list of Objects
+    raw: Any  # (n, K), or a list of what was found
+    before: Any  # the same without any temperature
     refused: tuple[Refused, ...]
     seconds: float
     ms: float  # a picture, look and head
@@ -123,9 +128,10 @@ class Model:
         backbone = _backbone_of(path, contents, weights)
         model = Model(backbone, Geometry(**contents.geometry) if contents.geometry else None, cache=cache, device=device)
         for name, record in contents.heads.items():
-            if record.task not in HEADS:
-                raise ModelFileError(f"{path}: head {name!r} is a {record.task!r}, which this onelook does not know; upgrade onelook")
-            head = rebuild(record.task, record.config, backbone)
+            method = record.method or record.task
+            if method not in HEADS:
+                raise ModelFileError(f"{path}: head {name!r} is a {method!r}, which this onelook does not know; upgrade onelook")
+            head = rebuild(method, record.config, backbone)
             cast(nn.Module, head).load_state_dict(modelfile.of_head(contents.tensors, name))
             model.heads[name] = head
             model.records[name] = record
@@ -164,6 +170,8 @@ class Model:
         data: Dataset,
         *,
         head: str = "classify",
+        method: str = "auto",
+        attach: Attach = "conv",
         freeze: str | int = "auto",
         budget: float | None = None,
         form: Form = "radial",
@@ -171,21 +179,25 @@ class Model:
         augment: str | None = None,
         epochs: int | None = None,
         balance: bool = False,
+        hold_out: bool = True,
         seed: int = 0,
         progress: Progress = QUIET,
         through: Steps = unseen,
     ) -> Fitted:
         """Train head ``name`` on all of ``data`` from cached looks; other heads keep every bit.
 
-        ``head``: the task. ``freeze``: how much of the backbone stays frozen and shared: "all", "none", a number of stages, the name of the
-        last frozen stage, or "auto": measured on the ladder within ``budget`` seconds (default 90, or what frozen heads take).
+        ``head``: the task; ``method``: how it is done, where there are several ways (see ``onelook.heads.TASKS``); ``attach``: what a
+        head of one box or one set of points reads, the last maps (conv) or the embedding. ``freeze``: how much
+        of the backbone stays frozen and shared: "all", "none", a number of stages, the name of the last frozen stage, or "auto": measured
+        on the ladder within ``budget`` seconds (default 90, or what frozen heads take).
         ``form``: radial, linear or hidden, of a head on the frozen backbone (see ``onelook.select``). ``views``: how many versions of
         each picture are learned from, made as the recipe ``augment`` says (default: light; signs for a network that starts
-        from random weights). ``epochs``: of a tail. ``balance``: classes count equally however many pictures they have. Unreadable
-        pictures are left out and reported. Raises DataError if what is left cannot be learned from, BudgetError if the budget is
+        from random weights). ``epochs``: of a tail, or of a head that reads maps. ``balance``: classes count equally however many
+        pictures they have. ``hold_out``: whether a head that reads maps keeps a fold of the pictures out at first, to be judged on.
+        Unreadable pictures are left out and reported. Raises DataError if what is left cannot be learned from, BudgetError if the budget is
         too small for anything, BackboneError for a ``freeze`` that matches nothing.
         """
-        _check_request(name, head, data, views)
+        method = _check_request(name, head, method, data, views)
         self.choose_geometry(name)
         backbone, stages = self.backbone, len(self.backbone.stages)
         looker = self.looker(self.geometry_of(name))
@@ -198,7 +210,10 @@ class Model:
         if freeze == "auto" and form != "radial":
             freeze = "all"
         begun, climbed = time.perf_counter(), None
-        if freeze == "auto":
+        if head in OBJECT_TASKS:
+            cut = stages if freeze == "auto" else parse_freeze(freeze, backbone)
+            selected = self._fit_objects(gather, method, attach, cut, views or TAIL_VIEWS, epochs, hold_out, through)
+        elif freeze == "auto":
             climbed = climb(gather, budget, through, views=views, epochs=epochs)
             selected, cut = climbed.selected, climbed.cut
         else:
@@ -210,10 +225,24 @@ class Model:
                 progress.say(training_table(backbone, cut))
                 selected = select_tail(gather(views or TAIL_VIEWS, (cut,), vectors=False), cut, count, through)
         self.heads[name] = selected.head
-        record = HeadRecord(head, selected.head.config(), cut, data.kind, _facts(self._apart.get(name)), versions=_versions())
+        apart = _facts(self._apart.get(name))
+        record = HeadRecord(head, selected.head.config(), cut, data.kind, apart, versions=_versions(), method=method)
         self.records[name] = record
         images, seconds = len(data) - len(gather.refused), time.perf_counter() - begun - gather.seconds
         return Fitted(name, images, cut, gather.refused, selected.held_out, selected.tried, climbed, gather.seconds, seconds, gather.looked)
+
+    def _fit_objects(
+        self, gather: Gatherer, method: str, attach: Attach, cut: int, views: int, epochs: int | None, hold_out: bool, through: Steps
+    ) -> Selected:
+        data, backbone = gather.data, self.backbone
+        facts = Facts(data.classes, backbone.channels, backbone.embedding_size, (), data.layout, attach)
+        needs = fresh(method, facts).needs
+        cuts: tuple[int, ...] = ()
+        if cut < len(backbone.stages):  # what comes behind the cut is the tail's to make
+            cuts, shared = (cut,), [stride for stride in needs.maps if stride < backbone.stride_before(cut)]
+            needs = Needs(maps=tuple(shared), regions=needs.regions)
+        problem = gather(views, cuts, vectors=False, needs=needs)
+        return select_objects(problem, method, facts, cut, epochs or usual_maps_epochs(len(data)), hold_out, through)
 
     def note(self, name: str, *, metrics: dict[str, Any] | None = None, training: dict[str, Any] | None = None) -> None:
         """Write metrics and the training record of head ``name`` into its place in the file."""
@@ -223,12 +252,12 @@ class Model:
     # --- answering
 
     def predict(
-        self, pictures: Iterable[str | Path] | str | Path, *, heads: Sequence[str] | None = None, tta: str = "none"
+        self, pictures: Iterable[str | Path] | str | Path, *, heads: Sequence[str] | None = None, tta: str = "none", conf: float = CONF
     ) -> Iterator[Answers]:
         """Answers for paths, folders and globs, in their order, lazily; an unreadable picture gives ``.error``.
 
         ``heads``: which to ask (default: all trained ones, or ``imagenet`` if there is none). ``tta``: how many versions of every
-        picture are looked at and averaged (see ``onelook.tta``).
+        picture are looked at and averaged (see ``onelook.tta``). ``conf``: the lowest score of boxes that are answers.
         """
         if isinstance(pictures, str | Path):
             pictures = [pictures]
@@ -236,8 +265,14 @@ class Model:
             if asked.error is not None:
                 yield Answers(asked.path, error=asked.error)
                 continue
-            answers = {name: self.head(name).answer(raw[None], (asked.placements[name],))[0] for name, raw in asked.raws.items()}
-            yield Answers(asked.path, answers, asked.ms)
+            yield Answers(asked.path, {name: self._answer(name, asked, conf) for name in asked.raws}, asked.ms)
+
+    def _answer(self, name: str, asked: Asked, conf: float) -> Answer:
+        head, raw = self.head(name), asked.raws[name]
+        if head.vector:
+            return head.answer(raw[None], (asked.placements[name],))[0]
+        answer = cast(ObjectHead, head).say(raw)
+        return answer[answer.confidence >= conf] if hasattr(answer, "xyxy") else answer
 
     def ask(self, paths: Iterable[Path], heads: Sequence[str], tta: str = "none") -> Iterator[Asked]:
         """The raw answers of these heads for every picture, in order, lazily: looks made afresh, each shared by all heads."""
@@ -257,7 +292,7 @@ class Model:
         if data.classes != head.classes:
             raise DataError(f"the pictures have classes {', '.join(data.classes)}, head {name!r} knows {', '.join(head.classes)}")
         begun = time.perf_counter()
-        asked = {name: head, _BEFORE: uncalibrated(head)}
+        asked = {name: head, _BEFORE: uncalibrated(head) if head.vector else head}
         if head.needs.maps or tta != "none":
             found, refused = self._fresh(asked, name, data, tta)
         else:
@@ -266,13 +301,14 @@ class Model:
         if not usable:
             reason = refused[0].reason if refused else "no pictures"
             raise DataError(f"{data.source}: none of the {len(data)} pictures can be read ({reason})")
-        raw, before = (torch.stack([found[sample.path].raws[key] for sample in usable]) for key in (name, _BEFORE))
-        target = torch.tensor([sample.target for sample in usable])
+        raws = [[found[sample.path].raws[key] for sample in usable] for key in (name, _BEFORE)]
+        raw, before = map(torch.stack, raws) if head.vector else raws
+        target: Any = torch.tensor([sample.target for sample in usable]) if head.vector else [objects_of(sample) for sample in usable]
         judge = head.judge()
         judge.add(raw, target)
         metrics = judge.result()
         if "ece" in metrics:
-            metrics["ece_before"] = calibration_error(reliability(before, target))
+            metrics["ece_before"] = calibration_error(reliability(cast(Tensor, before), target))
         ms = [found[sample.path].ms["look"] + found[sample.path].ms[name] for sample in usable]
         paths = tuple(sample.path for sample in usable)
         return Evaluated(metrics, paths, target, raw, before, refused, time.perf_counter() - begun, sum(ms) / len(ms))
@@ -373,15 +409,20 @@ def _facts(geometry: Geometry | None) -> dict[str, Any]:
     return asdict(geometry) if geometry else {}
 
 
-def _check_request(name: str, task: str, data: Dataset, views: int | None) -> None:
+def _check_request(name: str, task: str, method: str, data: Dataset, views: int | None) -> str:
+    """The method that is meant. Raises HeadError and DataError for what cannot be."""
     if not name or "/" in name or name in ("look", "backbone", READY):
         raise HeadError(f"head name {name!r} cannot be used; choose a word such as 'kind' (not look, backbone or {READY})")
-    if task not in HEADS:
-        raise HeadError(f"task {task!r} is unknown; use one of {', '.join(HEADS)}")
-    if (task == "regress") != (data.kind == "values"):
-        raise DataError(f"{data.source}: {task} cannot learn from {'numbers' if data.kind == 'values' else 'classes'}")
+    if task not in TASKS:
+        raise HeadError(f"task {task!r} is unknown; use one of {', '.join(TASKS)}")
+    if method not in ("auto", *TASKS[task]):
+        raise HeadError(f"--method {method}: is no way to {task}; use one of {', '.join(TASKS[task])}")
+    if data.kind not in KINDS[task]:
+        what = {"values": "numbers", "objects": "boxes", "points": "key points"}.get(data.kind, "classes")
+        raise DataError(f"{data.source}: {task} cannot learn from {what}")
     if views is not None and not 1 <= views <= 64:
         raise HeadError(f"--views {views}: use 1 to 64")
+    return TASKS[task][0] if method == "auto" else method
 
 
 def _backbone_of(path: Path, contents: Contents, weights: Path | str | None) -> Backbone:

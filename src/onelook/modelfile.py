@@ -36,6 +36,7 @@ class HeadRecord:
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    method: str = ""  # of the task; empty: the task has only one
 
 
 @dataclass(frozen=True)

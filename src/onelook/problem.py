@@ -81,7 +81,7 @@ class Problem:
         raw = scores * self.spread + self.centre if self.kind == "values" else scores / self.temperature(scores, where)
         judge = head.judge()
         judge.add(raw, self.rows.targets[where])
-        return judge.result()
+        return cast(dict[str, Any], judge.result())
 
     @torch.inference_mode()
     def predict(self, head: Head, where: Tensor) -> Tensor:

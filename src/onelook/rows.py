@@ -5,8 +5,9 @@ every time. What trains from them cannot tell.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,14 +17,27 @@ from onelook.data.augment import Recipe
 from onelook.data.pictures import ahead, read_bytes
 from onelook.look import PIXELS, Look, Needs, join
 from onelook.looker import Batcher, Looker, Pixels
+from onelook.objects import Objects
 
 CHUNK, MAPS_CHUNK = 512, 64  # looks read at once, without and with maps
 ENDLESS = 1_000_000  # views to draw from where none is kept
 
 
 @dataclass(frozen=True)
+class ObjectTargets:
+    """Objects in pixels of the original pictures (``sizes``: width, height), and which key points change places in a mirror (``pairs``)."""
+
+    objects: tuple[Objects, ...]
+    sizes: tuple[tuple[int, int], ...]
+    pairs: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
 class Rows:
-    """``views``: how many views of each picture are on the shelf. Only readable pictures are here."""
+    """``views``: how many views of each picture are on the shelf. Only readable pictures are here.
+
+    ``targets`` of objects are how many there are; the objects themselves, which move with the view, are in ``objects``.
+    """
 
     shelf: Shelf
     looker: Looker
@@ -34,6 +48,8 @@ class Rows:
     targets: Tensor  # (n,) class ids, or (n, K) zeros and ones, or values
     folds: Tensor  # (n,)
     weights: Tensor  # (n,)
+    objects: ObjectTargets | None = None
+    _moved: dict[tuple[int, int], Objects] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.digests)
@@ -59,17 +75,32 @@ class Rows:
         pixels = [self.looker.decode(self.paths[i], read_bytes(self.paths[i])[0], self.digests[i])[0] for i in chosen]
         return join([self.looker.look([one], needs) for one in pixels])
 
-    def batches(self, keep: Tensor, needs: Needs, seed: int, size: int) -> Callable[[int], Iterator[tuple[Look, Tensor]]]:
+    def moved(self, index: int, view: int) -> Objects:
+        """The objects of picture ``index`` in pixels of the input that shows this view of it."""
+        assert self.objects is not None
+        if (index, view) not in self._moved:
+            given, row = self.objects, (self.digests[index], view)
+            found = self.looker.move(given.objects[index], given.sizes[index], row, self.recipe, self.shelf.key.seed, given.pairs)
+            if view >= self.views:
+                return found  # one of endlessly many
+            self._moved[index, view] = found
+        return self._moved[index, view]
+
+    def batches(self, keep: Tensor, needs: Needs, seed: int, size: int) -> Callable[[int], Iterator[tuple[Look, Any]]]:
         """For ``fit``: an epoch's shuffled batches of the pictures where ``keep`` is true, each in a view drawn anew."""
         kept = keep.nonzero().flatten()
         most = ENDLESS if PIXELS in needs.maps and self.recipe.name != "none" else self.views
 
-        def epoch(number: int) -> Iterator[tuple[Look, Tensor]]:
+        def epoch(number: int) -> Iterator[tuple[Look, Any]]:
             draw = torch.Generator().manual_seed(seed * 100_003 + number)
             order = kept[torch.randperm(len(kept), generator=draw)].tolist()
             views = torch.randint(most, (len(order),), generator=draw).tolist()
+            view_of = dict(zip(order, views, strict=True))
             for look, index in self._looks(needs, order, views, size, least=2):
-                yield look, self.targets[index]
+                if self.objects is None:
+                    yield look, self.targets[index]
+                else:
+                    yield look, [self.moved(picture, view_of[picture]) for picture in index.tolist()]
 
         return epoch
 

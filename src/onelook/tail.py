@@ -21,9 +21,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from onelook.answers import Answer
 from onelook.backbone import Backbone
 from onelook.errors import BackboneError
-from onelook.heads import Head
+from onelook.heads import Head, ObjectHead
 from onelook.look import Look, Needs, Placement, summarize
-from onelook.measure import Judge
 
 Statistics = Literal["kept", "own"]  # of batch normalisation in a tail
 
@@ -111,6 +110,10 @@ class Tailed(nn.Module):
         return self.inner.task
 
     @property
+    def vector(self) -> bool:
+        return self.inner.vector
+
+    @property
     def classes(self) -> tuple[str, ...]:
         return self.inner.classes
 
@@ -127,19 +130,25 @@ class Tailed(nn.Module):
     def temperature(self, value: float) -> None:
         self.head.temperature = value  # type: ignore[assignment]
 
-    def forward(self, look: Look) -> Tensor:
+    def forward(self, look: Look) -> Any:
         return self.inner(self.tail(look))
 
-    def loss(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def loss(self, raw: Any, target: Any) -> dict[str, Tensor]:
         return self.inner.loss(raw, target)
 
-    def answer(self, raw: Tensor, placements: Sequence[Placement]) -> list[Answer]:
+    def answer(self, raw: Any, placements: Sequence[Placement]) -> list[Answer]:
         return self.inner.answer(raw, placements)
 
-    def merge(self, raws: Tensor) -> Tensor:
+    def find(self, raw: Any, placements: Sequence[Placement]) -> list[Any]:
+        return cast(ObjectHead, self.head).find(raw, placements)
+
+    def say(self, found: Any) -> Answer:
+        return cast(ObjectHead, self.head).say(found)
+
+    def merge(self, raws: Any) -> Any:
         return self.inner.merge(raws)
 
-    def judge(self) -> Judge:
+    def judge(self) -> Any:
         return self.inner.judge()
 
     def config(self) -> dict[str, Any]:

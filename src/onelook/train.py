@@ -22,12 +22,15 @@ from onelook.data.split import split, write_split
 from onelook.draw import contact_sheet, views_sheet
 from onelook.errors import BackboneError, DataError, HeadError
 from onelook.fit import Step, log_steps
+from onelook.heads.facts import Attach
 from onelook.heads.readout import Form
 from onelook.look import Mode
 from onelook.model import RECIPE, Fitted, Model
 from onelook.progress import QUIET, Progress
 from onelook.report import require_tensorboard, worst_errors, write_tensorboard, write_training
 from onelook.weights import DEFAULT_BACKBONE
+
+SIZES = {"detect": 448, "localize": 320, "keypoints": 320}  # of a new model's input, where no --size is given
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,11 @@ def train(
     name: str,
     model_path: Path | str,
     task: str = "classify",
+    method: str = "auto",
+    attach: Attach = "conv",
     val: str | None = None,
+    train_split: str | None = None,
+    val_split: str | None = None,
     columns: Sequence[str] = (),
     group: str | None = None,
     backbone: str | None = None,
@@ -69,18 +76,26 @@ def train(
 
     ``val``: a folder, a table, or a share such as "0.25"; these pictures only report. Without it, the split that the
     source itself makes is used; if it makes none, all pictures train and the metrics are those of held-out training pictures.
-    ``freeze``, ``budget`` (seconds), ``epochs``, ``form``, ``views``, ``augment``: see ``Model.fit``. ``report``: a folder for a page that
-    tells what was learned; ``tensorboard``: one for scalars and sheets.
+    ``train_split``, ``val_split``: which parts of the source train and report, as the source names them (see ``onelook.data.read``).
+    ``method``, ``attach``, ``freeze``, ``budget`` (seconds), ``epochs``, ``form``, ``views``, ``augment``: see ``Model.fit``. ``report``:
+    a folder for a page that tells what was learned; ``tensorboard``: one for scalars and sheets.
     Returns what ``onelook train --json`` prints. Raises an OnelookError; the file then stays as it was.
     """
     begun = time.perf_counter()
     if tensorboard is not None:
         require_tensorboard()
     model_path = Path(model_path)
-    sides = divide(read(source, task=task, columns=columns, group=group), val, task=task, columns=columns, seed=seed)
+    data = read(source, task=task, columns=columns, group=group, split=train_split)
+    if val_split is not None:
+        val_data: Dataset | str | None = read(val or source, task=task, columns=columns, classes=data.classes, split=val_split)
+    else:
+        val_data = val
+    sides = divide(data, val_data, task=task, columns=columns, seed=seed)
     progress.say(sides.train.describe())
     torch.manual_seed(seed)  # of a network that starts from random weights
     model = _open(model_path, name, backbone, weights, device, replace)
+    if model.geometry is None and task in SIZES:
+        size = size or SIZES[task]
     model.choose_geometry(name, size, geometry, progress)
     folder = model_path.parent / "runs" / task / name
 
@@ -96,8 +111,8 @@ def train(
             yield step
 
     fitted = model.fit(
-        name, sides.train, head=task, freeze=freeze, budget=budget, epochs=epochs, form=form, views=views, augment=augment,
-        balance=balance, seed=seed, progress=progress, through=through,
+        name, sides.train, head=task, method=method, attach=attach, freeze=freeze, budget=budget, epochs=epochs, form=form, views=views,
+        augment=augment, balance=balance, hold_out=sides.val is None, seed=seed, progress=progress, through=through,
     )  # fmt: skip
     crossed = fitted.held_out["n"] == fitted.images
     on = "cross-validation" if crossed else "held-out training pictures"
@@ -110,8 +125,12 @@ def train(
     options = {
         "data": os.path.relpath(Path(source).resolve(), model_path.parent.resolve()),
         "val": val if val is None or _is_share(val) else os.path.relpath(Path(val).resolve(), model_path.parent.resolve()),
+        "train_split": train_split,
+        "val_split": val_split,
         "columns": list(columns),
         "group": group,
+        "method": method,
+        "attach": attach,
         "freeze": freeze,
         "budget": budget,
         "epochs": epochs,
@@ -127,6 +146,7 @@ def train(
     result = {
         "head": name,
         "task": task,
+        "method": model.records[name].method,
         "backbone": model.backbone.name,
         "model": str(model_path),
         "images": images,
@@ -145,7 +165,7 @@ def train(
         write_training(report, model, name, result, sides.train, evaluated, steps)
     if tensorboard is not None:
         sheets = {"views": views_sheet([sample.path for sample in sides.train.samples[:6]], recipe_by_name(augment or RECIPE), 6, seed)}
-        if evaluated is not None and (worst := worst_errors(evaluated, model.head(name).classes)):
+        if evaluated is not None and model.head(name).vector and (worst := worst_errors(evaluated, model.head(name).classes)):
             cells = [(evaluated.paths[index], said.replace(", ", "\n")) for index, said in worst]
             sheets["worst errors"] = contact_sheet(cells, "worst errors")
         write_tensorboard(tensorboard, result, steps, sheets)
@@ -183,12 +203,14 @@ def retrain(model_path: Path | str, *, size: int, device: str = "auto", progress
     return [result | {"model": str(model_path)} for result in results]
 
 
-def divide(data: Dataset, val: str | None, *, task: str, columns: Sequence[str] = (), seed: int = 0) -> Sides:
-    """Which pictures train and which only report, as ``train`` describes it."""
+def divide(data: Dataset, val: Dataset | str | None, *, task: str, columns: Sequence[str] = (), seed: int = 0) -> Sides:
+    """Which pictures train and which only report, as ``train`` describes it; ``val`` may have been read already."""
     trained = data.pick([index for index, sample in enumerate(data.samples) if sample.side != "val"])
     if val is None:
         inside = data.side("val")
         return Sides(trained, inside if len(inside) else None)
+    if isinstance(val, Dataset):
+        return Sides(trained, val)
     if _is_share(val):
         train_indices, val_indices = split(trained, float(val), seed)
         return Sides(trained.pick(train_indices), trained.pick(val_indices))
@@ -197,7 +219,7 @@ def divide(data: Dataset, val: str | None, *, task: str, columns: Sequence[str] 
 
 def _say_missing(sides: Sides, progress: Progress) -> None:
     """Say which classes have no validation pictures: nothing will be known of them."""
-    if sides.val is not None and sides.val.kind != "values":
+    if sides.val is not None and sides.val.kind not in ("values", "points"):
         missing = [name for name, count in sides.val.counts().items() if not count]
         if missing:
             progress.say(f"no validation pictures of class {', '.join(missing)}: the figures say nothing of it")

@@ -37,7 +37,14 @@ class Validated:
 
 
 def validate(
-    data: Path | str, models: Sequence[Model], head: str, *, columns: Sequence[str] = (), tta: str = "none", progress: Progress = QUIET
+    data: Path | str,
+    models: Sequence[Model],
+    head: str,
+    *,
+    columns: Sequence[str] = (),
+    split: str | None = None,
+    tta: str = "none",
+    progress: Progress = QUIET,
 ) -> Validated:
     """Judge head ``head`` of one model, or the mean of several models' heads of that name.
 
@@ -50,7 +57,7 @@ def validate(
                 f"no ensemble: head {head!r} is {asked[0].task} of {', '.join(asked[0].classes)} in the first model and {other.task} of "
                 f"{', '.join(other.classes)} in another; train them on the same classes"
             )
-    dataset = labelled(data, models[0], head, columns)
+    dataset = labelled(data, models[0], head, columns, split)
     plain = [model.evaluate(head, dataset, progress=progress) for model in models]
     wide = [model.evaluate(head, dataset, tta=tta, progress=progress) for model in models] if tta != "none" else plain
     gains = []
@@ -64,11 +71,11 @@ def validate(
     return Validated(head, asked[0].task, together, tuple(gains))
 
 
-def labelled(data: Path | str, model: Model, head: str, columns: Sequence[str] = ()) -> Dataset:
-    """Labelled pictures with the classes of ``head``: the validation side where the source makes sides, else all."""
+def labelled(data: Path | str, model: Model, head: str, columns: Sequence[str] = (), split: str | None = None) -> Dataset:
+    """Labelled pictures with the classes of ``head``: those of ``split``, the validation side where the source makes sides, or all."""
     asked = model.head(head)
     learned_from = model.records[head].training.get("columns", ()) if head in model.records else ()
-    dataset = read(data, task=asked.task, columns=columns or learned_from, classes=asked.classes)
+    dataset = read(data, task=asked.task, columns=columns or learned_from, classes=asked.classes, split=split)
     inside = dataset.side("val")
     return inside if len(inside) else dataset
 

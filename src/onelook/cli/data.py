@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from onelook.cli.options import Augment, Columns, Json, RecipeName, Seed, TaskName, emit, names, say
+from onelook.cli.options import (
+    Augment,
+    Columns,
+    Json,
+    RecipeName,
+    Seed,
+    TaskName,
+    TrainSplit,
+    ValSplit,
+    emit,
+    names,
+    say,
+)
 
 app = typer.Typer(help="Look at labelled pictures before training.", no_args_is_help=True)
 
@@ -20,6 +32,8 @@ def check(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Class folders, or a CSV with a path column.")],
     val: Annotated[Path | None, typer.Option(metavar="DATA", help="Validation pictures kept elsewhere.")] = None,
     task: Annotated[TaskName, typer.Option(help="What the pictures are labelled for.")] = TaskName.classify,
+    train_split: TrainSplit = None,
+    val_split: ValSplit = None,
     columns: Columns = None,
     json: Json = False,
 ) -> None:
@@ -29,7 +43,7 @@ def check(
     """
     from onelook.data.check import check as run
 
-    report = run(data, task=task.value, columns=names(columns), val=val)
+    report = run(data, task=task.value, columns=names(columns), val=val, train_split=train_split, val_split=val_split)
     if json:
         emit(report.to_json())
     else:

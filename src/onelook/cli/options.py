@@ -25,6 +25,30 @@ class TaskName(StrEnum):
 
     classify = "classify"
     regress = "regress"
+    detect = "detect"
+    localize = "localize"
+    keypoints = "keypoints"
+
+
+class MethodName(StrEnum):
+    """How a task is done, where there are several ways."""
+
+    auto = "auto"
+    fcos = "fcos"
+    yolo = "yolo"
+    faster_rcnn = "faster_rcnn"
+    fast_rcnn = "fast_rcnn"
+    sppnet = "sppnet"
+    overfeat = "overfeat"
+    heatmap = "heatmap"
+    deeppose = "deeppose"
+
+
+class AttachName(StrEnum):
+    """What a head of one answer a picture reads."""
+
+    conv = "conv"
+    embedding = "embedding"
 
 
 class FormName(StrEnum):
@@ -73,6 +97,8 @@ Columns = Annotated[str | None, typer.Option("--columns", metavar="A,B", help="L
 Augment = Annotated[RecipeName, typer.Option(help="How views of training pictures are made (look: onelook data views).")]
 Tta = Annotated[TtaName, typer.Option("--tta", help="Look at several versions of every picture and average.")]
 Report = Annotated[Path | None, typer.Option("--report", metavar="DIR", help="Write a page that tells what was found.")]
+TrainSplit = Annotated[str | None, typer.Option("--train-split", metavar="NAME|FILE.csv", help="Which part of DATA trains.")]
+ValSplit = Annotated[str | None, typer.Option("--val-split", metavar="NAME|FILE.csv", help="Which part of DATA only reports.")]
 ModelFile = Annotated[Path, typer.Option("--model", metavar="FILE", help="The .onelook file.")]
 
 
@@ -136,6 +162,14 @@ def percent(share: float, interval: list[float] | None = None) -> str:
 
 def headline(metrics: dict[str, Any]) -> str:
     """A head's metrics in one line."""
+    if "ap50" in metrics:
+        ap50, ap = percent(metrics["ap50"] or 0.0, metrics["ap50_interval"]), percent(metrics["ap"] or 0.0)
+        return f"AP50 {ap50}, AP {ap} on {metrics['boxes']} boxes in {metrics['n']} pictures"
+    if "mean_iou" in metrics:
+        located = percent(metrics["correct_loc"], metrics["correct_loc_interval"])
+        return f"mean IoU {metrics['mean_iou']:.3f}, right class and IoU over 0.5 {located} on {metrics['n']} pictures"
+    if "pck20" in metrics:
+        return f"PCK@0.2 {percent(metrics['pck20'], metrics['pck20_interval'])} on {metrics['points']} points in {metrics['n']} pictures"
     if "accuracy" in metrics:
         return f"accuracy {percent(metrics['accuracy'], metrics['accuracy_interval'])} on {metrics['n']} pictures"
     low, high = metrics["mae_interval"]

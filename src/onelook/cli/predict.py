@@ -16,6 +16,7 @@ def predict(
     ] = None,
     heads: Annotated[str | None, typer.Option(metavar="A,B", help="Which heads to ask (default: all).")] = None,
     draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Write pictures with their answers here.")] = None,
+    conf: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lowest score of boxes (0.001: all, to recompute AP).")] = 0.25,
     tta: Tta = TtaName.none,
     weights: Weights = None,
     device: DeviceOption = Device.auto,
@@ -25,13 +26,14 @@ def predict(
 
     Example: onelook predict photos/ --model mine.onelook --json
     """
+    from onelook.answers import in_words
     from onelook.errors import DataError
     from onelook.model import Model
 
     loaded = Model.load(model, weights=weights, device=device.value) if model else Model.new(weights=weights, device=device.value)
     failed = count = 0
     written: set[Path] = set()
-    for answers in loaded.predict(pictures, heads=names(heads) or None, tta=tta.value):
+    for answers in loaded.predict(pictures, heads=names(heads) or None, tta=tta.value, conf=conf):
         count += 1
         if answers.error is not None:
             failed += 1
@@ -39,7 +41,7 @@ def predict(
         if json:
             emit(answers.to_json())
         elif answers.error is None:
-            say(f"{answers.path}: " + "; ".join(f"{name} {answer}" for name, answer in answers.answers.items()))
+            say(f"{answers.path}: " + "; ".join(f"{name} {in_words(answer)}" for name, answer in answers.answers.items()))
         if draw is not None and answers.error is None:
             from onelook.draw import draw_answers
 

@@ -6,11 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from onelook.cli.options import (
+    AttachName,
     Columns,
     Device,
     DeviceOption,
     FormName,
     Json,
+    MethodName,
     ModelFile,
     ModeName,
     Quiet,
@@ -18,8 +20,10 @@ from onelook.cli.options import (
     Report,
     Seed,
     TaskName,
+    TrainSplit,
     Tta,
     TtaName,
+    ValSplit,
     Weights,
     duration,
     emit,
@@ -33,11 +37,15 @@ from onelook.cli.options import (
 
 
 def train(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Class folders, or a CSV with a path column.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Class folders, a CSV, or a COCO, YOLO or VOC set.")],
     name: Annotated[str, typer.Option(help="The new head's name.")],
     model: ModelFile,
     task: Annotated[TaskName, typer.Option(help="What the head answers.")] = TaskName.classify,
     val: Annotated[str | None, typer.Option(metavar="DIR|SHARE", help="Pictures that only report: a folder, a table, or a share.")] = None,
+    method: Annotated[MethodName, typer.Option(help="How it is done (auto: what measured best).")] = MethodName.auto,
+    attach: Annotated[AttachName, typer.Option(help="What a head of one box or of key points reads.")] = AttachName.conv,
+    train_split: TrainSplit = None,
+    val_split: ValSplit = None,
     columns: Columns = None,
     group: Annotated[str | None, typer.Option(metavar="COLUMN", help="Pictures with one value here are never parted.")] = None,
     backbone: Annotated[str | None, typer.Option(metavar="NAME", help="Any timm CNN, alexnet or googlenet.")] = None,
@@ -66,7 +74,8 @@ def train(
     from onelook.train import train as run
 
     result = run(
-        data, name=name, model_path=model, task=task.value, val=val, columns=names(columns), group=group,
+        data, name=name, model_path=model, task=task.value, method=method.value, attach=attach.value, val=val, train_split=train_split,
+        val_split=val_split, columns=names(columns), group=group,
         backbone=backbone, weights=weights, freeze=freeze, budget=duration(budget), epochs=epochs, form=form.value, views=views,
         augment=augment.value if augment else None, balance=balance, size=size, geometry=geometry.value if geometry else None,
         replace=replace, seed=seed, device=device.value, report=report, tensorboard=tensorboard, progress=progress(quiet),
@@ -87,6 +96,7 @@ def val(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled pictures that the head has not seen.")],
     model: Annotated[list[Path], typer.Option("--model", metavar="FILE", help="The .onelook file; several are an ensemble.")],
     head: Annotated[str, typer.Option(help="Which head to judge.")],
+    split: Annotated[str | None, typer.Option(metavar="NAME|FILE.csv", help="Which part of DATA (default: its validation side).")] = None,
     columns: Columns = None,
     tta: Tta = TtaName.none,
     weights: Weights = None,
@@ -103,7 +113,7 @@ def val(
     from onelook.validate import validate
 
     models = [Model.load(file, weights=weights, device=device.value) for file in model]
-    judged = validate(data, models, head, columns=names(columns), tta=tta.value, progress=progress(quiet))
+    judged = validate(data, models, head, columns=names(columns), split=split, tta=tta.value, progress=progress(quiet))
     if report:
         from onelook.report import write_validation
 
@@ -122,6 +132,8 @@ def val(
         say(f"left out: {refused.reason}")
     if "confusion" in metrics:
         _say_confusion(metrics)
+    if "per_class" in metrics:
+        table(["class", "AP50", "AP"], [[name, percent(one["ap50"]), percent(one["ap"])] for name, one in metrics["per_class"].items()])
     if report:
         say(f"report: {report / 'index.html'}")
 

@@ -35,10 +35,12 @@ from torchvision.transforms.v2.functional import InterpolationMode
 
 from onelook.data.pictures import open_picture
 from onelook.errors import DataError, PictureError
+from onelook.objects import Objects
 
-VERSION = 2  # part of the cache's key: change it whenever the pixels of a view change
+VERSION = 3  # part of the cache's key: change it whenever the pixels of a view change
 PCA_DEVIATION = 0.1  # of the factor on each component, as in the paper
 PCA_PICTURES = 256  # training pictures from which the components are computed
+LEAST_SHOWN = 0.3  # share of an object's area that a view must show for it to be learned from
 IGNORE = 255  # what a mask says where a view shows nothing
 
 
@@ -101,8 +103,8 @@ RECIPES = {
 class View:
     """A picture with what is known about it, in its own pixels.
 
-    ``boxes``: (N, 4) xyxy. ``mask``: (H, W) integers. ``points``: (..., K, 2) as x, y; points that leave the picture are left
-    outside it, boxes are cut to it (and have no area if they left it).
+    ``boxes``: (N, 4) xyxy. ``mask``: (H, W) integers. ``points``: (..., K, 2 or more) as x, y and what else is known of them; points that
+    leave the picture are left outside it, boxes are cut to it (and have no area if they left it).
     """
 
     picture: Image.Image
@@ -145,16 +147,19 @@ def colour_components(paths: Sequence[Path]) -> Components:
     return Components(tuple(rounded), tuple(tuple(row) for row in np.round(directions.T[::-1], 6).tolist()))
 
 
-def make_view(view: View, recipe: Recipe, number: int, digest: str, seed: int = 0, pairs: Sequence[tuple[int, int]] = ()) -> View:
+def make_view(
+    view: View, recipe: Recipe, number: int, digest: str, seed: int = 0, pairs: Sequence[tuple[int, int]] = (), colours: bool = True
+) -> View:
     """View ``number`` of a picture whose content hash is ``digest``; the same arguments give the same pixels.
 
-    ``pairs``: indices of points that change places in a mirror (left and right eye).
+    ``pairs``: indices of points that change places in a mirror (left and right eye). ``colours``: false leaves colours as they are, where
+    only the geometry is wanted.
     """
     if number == 0 or recipe.name == "none":
         return view
     draw = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{digest}-{number}-{seed}".encode()).digest()[:8], "big"))
     if number >= recipe.fixed:
-        view = _drawn(view, recipe, draw)
+        view = _drawn(view, recipe, draw, colours)
     if recipe.mirror and number % 2:
         view = _swapped(_each(view, functional.horizontal_flip), pairs)
     if recipe.upside_down and number // (2 if recipe.mirror else 1) % 2:
@@ -162,7 +167,25 @@ def make_view(view: View, recipe: Recipe, number: int, digest: str, seed: int = 
     return view
 
 
-def _drawn(view: View, recipe: Recipe, draw: np.random.Generator) -> View:
+def move_objects(
+    objects: Objects, size: tuple[int, int], recipe: Recipe, number: int, digest: str, seed: int = 0, pairs: Sequence[tuple[int, int]] = ()
+) -> tuple[Objects, tuple[int, int]]:
+    """Where objects (in pixels of a picture of ``size``) lie in view ``number`` of it, and the view's size.
+
+    Objects of which a view shows less than LEAST_SHOWN of their area become ignored; points outside it count as not labelled.
+    """
+    blank = View(Image.new("L", size), objects.boxes, None, objects.points)
+    view = make_view(blank, recipe, number, digest, seed, pairs, colours=False)
+    assert view.boxes is not None
+    assert view.points is not None
+    shown, whole = ((boxes[:, 2:] - boxes[:, :2]).clamp_min(0).prod(1) for boxes in (view.boxes, objects.boxes))
+    points = view.points.clone()
+    inside = (points[..., :2] >= 0).all(-1) & (points[..., 0] < view.picture.width) & (points[..., 1] < view.picture.height)
+    points[..., 2] *= inside
+    return Objects(view.boxes, objects.labels, objects.ignored | (shown < LEAST_SHOWN * whole), points), view.picture.size
+
+
+def _drawn(view: View, recipe: Recipe, draw: np.random.Generator, colours: bool) -> View:
     if recipe.quarters and (turns := int(draw.integers(4))):
         view = _each(view, lambda item: functional.rotate(item, 90.0 * turns, expand=True))
     if recipe.warp:
@@ -171,7 +194,7 @@ def _drawn(view: View, recipe: Recipe, draw: np.random.Generator) -> View:
         view = _turned(view, float(draw.uniform(-recipe.rotate, recipe.rotate)), float(draw.uniform(-recipe.shear, recipe.shear)))
     if recipe.crop < 1:
         view = _cropped(view, recipe.crop, draw)
-    return replace(view, picture=_coloured(view.picture, recipe, draw))
+    return replace(view, picture=_coloured(view.picture, recipe, draw)) if colours else view
 
 
 def _each(view: View, move: Callable[[Any], Any]) -> View:
@@ -181,12 +204,11 @@ def _each(view: View, move: Callable[[Any], Any]) -> View:
     boxes, points = view.boxes, view.points
     if boxes is not None:
         boxes = move(tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=canvas, clamping_mode="hard")).as_subclass(Tensor)  # type: ignore[call-overload]
-    if (
-        points is not None
-    ):  # as boxes without area: torchvision's own key points count pixels from their centres, its boxes from their corners
-        flat = points.reshape(-1, 2).repeat(1, 2)
+    if points is not None and points.numel():
+        # as boxes without area: torchvision's own key points count pixels from their centres, its boxes from their corners
+        flat = points[..., :2].reshape(-1, 2).repeat(1, 2)
         moved = move(tv_tensors.BoundingBoxes(flat, format="XYXY", canvas_size=canvas, clamping_mode=None))  # type: ignore[call-overload]
-        points = moved.as_subclass(Tensor)[:, :2].reshape(points.shape)
+        points = torch.cat([moved.as_subclass(Tensor)[:, :2].reshape(*points.shape[:-1], 2), points[..., 2:]], dim=-1)
     mask = None if view.mask is None else cast(Tensor, move(tv_tensors.Mask(view.mask[None])).as_subclass(Tensor)[0])
     return View(move(view.picture), boxes, mask, points)
 

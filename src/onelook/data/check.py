@@ -4,34 +4,25 @@ onelook data check photos/
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 
+from onelook.data.folders import class_folders, is_picture, sides
 from onelook.data.pictures import ahead, open_picture, read_bytes
-from onelook.data.read import class_folders, is_picture, read, sides
-from onelook.data.samples import Dataset, Sample
+from onelook.data.read import OBJECT_TASKS, read
+from onelook.data.samples import Dataset, Finding, Sample
 from onelook.errors import DataError, PictureError
+from onelook.objects import Objects
 
 TINY_CLASS = 10
 TINY_PICTURE = 16
 BENIGN = frozenset({"exif-orientation"})  # said, but no reason to fail
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong: what kind, which file (and the others it concerns), why."""
-
-    kind: str
-    file: str
-    reason: str
-    others: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -53,21 +44,32 @@ class Report:
         return {"found": self.found, "pictures": self.pictures, "classes": self.classes, "clean": self.clean, "findings": findings}
 
 
-def check(source: Path | str, *, task: str = "classify", columns: Sequence[str] = (), val: Path | None = None) -> Report:
+def check(
+    source: Path | str,
+    *,
+    task: str = "classify",
+    columns: Sequence[str] = (),
+    val: Path | None = None,
+    train_split: str | None = None,
+    val_split: str | None = None,
+) -> Report:
     """Look at every file of a data set (and of a validation set beside it) and list what is wrong.
 
     Kinds: unreadable, not-a-picture, duplicate, two-labels, leak (in training and validation), empty-class, one-class,
-    tiny-class, missing-class (in one side only), tiny-picture, class-clash, exif-orientation.
+    tiny-class, missing-class (in one side only), tiny-picture, class-clash, exif-orientation; of boxes: zero-area, inverted, outside,
+    not-a-number, duplicate-box, unknown-class, unknown-picture, missing-annotation, malformed, no-name; of key points: no-points.
     """
     source = Path(source)
-    data = read(source, task=task, columns=columns)
-    samples = list(data.samples)
-    if val is not None:
-        beside = read(val, task=task, columns=columns)
+    data = read(source, task=task, columns=columns, split=train_split)
+    samples, read_of = list(data.samples), list(data.findings)
+    if val is not None or val_split is not None:
+        beside = read(val or source, task=task, columns=columns, split=val_split)
         if beside.classes != data.classes:
             data, samples, beside = _same_names(data, samples, beside)
         samples = [_on_side(sample, "train") for sample in samples] + [_on_side(sample, "val") for sample in beside.samples]
-    findings = [*_of_folders(source), *_of_classes(data, samples), *_of_pictures(samples, data)]
+        read_of += [finding for finding in beside.findings if finding not in read_of]
+    folders = () if task in OBJECT_TASKS else _of_folders(source)
+    findings = [*read_of, *folders, *_of_classes(data, samples), *_of_pictures(samples, data)]
     order = {"unreadable": 0, "not-a-picture": 1, "leak": 2, "two-labels": 3, "duplicate": 4}
     findings.sort(key=lambda finding: (order.get(finding.kind, 9), finding.kind, finding.file))
     return Report(data.found, len(samples), data.counts(), tuple(findings))
@@ -88,7 +90,7 @@ def _of_folders(root: Path) -> Iterator[Finding]:
 
 def _of_classes(data: Dataset, samples: list[Sample]) -> Iterator[Finding]:
     source = str(data.source)
-    if data.kind == "values":
+    if data.kind in ("values", "points"):
         return
     counts = dict.fromkeys(data.classes, 0)
     by_side: dict[str, set[str]] = {}
@@ -100,7 +102,8 @@ def _of_classes(data: Dataset, samples: list[Sample]) -> Iterator[Finding]:
         yield Finding("one-class", source, "there is only one class with pictures; classify needs two")
     for name, count in counts.items():
         if 0 < count < TINY_CLASS:
-            yield Finding("tiny-class", source, f"class {name} has {count} pictures; {TINY_CLASS} or more are wanted")
+            what = "boxes" if data.kind == "objects" else "pictures"
+            yield Finding("tiny-class", source, f"class {name} has {count} {what}; {TINY_CLASS} or more are wanted")
     if {"train", "val"} <= by_side.keys():
         for name in sorted(by_side["train"] ^ by_side["val"]):
             side = "training" if name in by_side["train"] else "validation"
@@ -144,7 +147,7 @@ def _of_pictures(samples: Iterable[Sample], data: Dataset) -> Iterator[Finding]:
 def _copies(same: list[Sample], data: Dataset) -> Finding:
     first, *rest = same
     others = tuple(str(sample.path) for sample in rest)
-    labels = [" + ".join(_labels(sample, data)) if data.kind != "values" else str(sample.target) for sample in same]
+    labels = [_described(sample, data) for sample in same]
     if len(set(labels)) > 1:
         return Finding("two-labels", str(first.path), f"the same picture is labelled {' and '.join(dict.fromkeys(labels))}", others)
     if {"train", "val"} <= {sample.side for sample in same}:
@@ -152,22 +155,41 @@ def _copies(same: list[Sample], data: Dataset) -> Finding:
     return Finding("duplicate", str(first.path), "the same picture is there more than once", others)
 
 
+def _described(sample: Sample, data: Dataset) -> str:
+    """What a picture is labelled with, in words; of objects how many of each class."""
+    if isinstance(sample.target, Objects):
+        return ", ".join(f"{count} {name}" for name, count in sorted(Counter(_labels(sample, data)).items())) or "nothing"
+    return str(sample.target) if data.kind == "values" else " + ".join(_labels(sample, data))
+
+
 def _labels(sample: Sample, data: Dataset) -> list[str]:
     if isinstance(sample.target, int):
         return [data.classes[sample.target]]
+    if isinstance(sample.target, Objects):
+        return [data.classes[label] for label in sample.target.labels.tolist()] if data.kind == "objects" else []
     return [name for name, value in zip(data.classes, sample.target, strict=True) if value]
 
 
 def _on_side(sample: Sample, side: str) -> Sample:
-    return Sample(sample.path, sample.target, sample.group, side)
+    return replace(sample, side=side)
 
 
 def _same_names(data: Dataset, samples: list[Sample], beside: Dataset) -> tuple[Dataset, list[Sample], Dataset]:
     """Read both again under the union of their class names, so that ids mean the same."""
-    if data.kind != "single" or beside.kind != "single":
+    if data.kind not in ("single", "objects") or data.kind != beside.kind:
         raise DataError(
             f"{beside.source}: its columns ({', '.join(beside.classes)}) are not those of {data.source} ({', '.join(data.classes)})"
         )
     union = tuple(sorted({*data.classes, *beside.classes}))
-    data, beside = read(data.source, classes=union), read(beside.source, classes=union)
+    data, beside = _renamed(data, union), _renamed(beside, union)
     return data, list(data.samples), beside
+
+
+def _renamed(data: Dataset, names: tuple[str, ...]) -> Dataset:
+    """The same samples with ids in ``names``, which has all their classes."""
+    ids = [names.index(name) for name in data.classes]
+
+    def moved(target: Any) -> Any:
+        return ids[target] if isinstance(target, int) else replace(target, labels=torch.tensor(ids)[target.labels])
+
+    return replace(data, classes=names, samples=tuple(replace(sample, target=moved(sample.target)) for sample in data.samples))

@@ -53,6 +53,20 @@ def open_picture(path: Path | str, *, content: bytes | None = None, at_least: in
         raise PictureError(f"{path}: cannot be decoded ({type(error).__name__}: {error})") from error
 
 
+def picture_size(path: Path | str, content: bytes | None = None) -> tuple[int, int]:
+    """Width and height of the upright picture, from its header. Raises PictureError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(BytesIO(content) if content is not None else path) as picture:
+                turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+                return (picture.height, picture.width) if turned else picture.size
+    except FileNotFoundError as error:
+        raise PictureError(f"{path}: no such file") from error
+    except Exception as error:  # as in open_picture: decoders raise whatever they like
+        raise PictureError(f"{path}: not a picture that can be read") from error
+
+
 def read_bytes(path: Path | str) -> tuple[bytes, str]:
     """A file's bytes and their content hash (32 hex digits). Raises PictureError."""
     try:

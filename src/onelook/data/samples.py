@@ -3,19 +3,40 @@
 python -c "from onelook import read; print(read('photos/').describe())"
 """
 
+import os
+import re
+import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-Target = int | tuple[float, ...]
+from onelook.objects import Layout, Objects
+
+TRAIN_NAMES, VAL_NAMES = ("train", "training"), ("val", "valid", "validation", "test")
+Target = int | tuple[float, ...] | Objects
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with data: what kind, which file and place, why, and the other files that it concerns."""
+
+    kind: str
+    file: str
+    reason: str
+    others: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)
 class Sample:
     """One labelled picture.
 
-    ``target``: a class id (0-based, contiguous), or one number per column: 0/1 for several labels, values for regression.
+    ``target``: a class id (0-based, contiguous), or one number per column: 0/1 for several labels, values for regression; or ``Objects``,
+    in pixels of the upright picture.
     ``group``: pictures of one group (a patient, a solar panel) never part when a data set is split.
     ``side``: "train" or "val" where the source says so.
     """
@@ -30,8 +51,10 @@ class Sample:
 class Dataset:
     """Samples with the names that their targets refer to.
 
-    ``kind``: "single" (targets are class ids), "multi" (0/1 per class) or "values" (numbers per column).
-    ``source``: the folder or table that it was read from; ``found``: one line saying what the reader recognised.
+    ``kind``: "single" (targets are class ids), "multi" (0/1 per class), "values" (numbers per column), "objects" (boxes with class ids) or
+    "points" (objects with key points; ``classes`` are the points' names).
+    ``source``: the folder or file that it was read from; ``found``: one line saying what the reader recognised.
+    ``layout``: of key points. ``findings``: what the reader left out or mended, and why.
     """
 
     samples: tuple[Sample, ...]
@@ -39,6 +62,8 @@ class Dataset:
     kind: str
     source: Path
     found: str
+    layout: Layout | None = None
+    findings: tuple[Finding, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -59,8 +84,54 @@ class Dataset:
         if self.kind == "multi":
             rows = [sample.target for sample in self.samples if isinstance(sample.target, tuple)]
             return {name: int(sum(row[index] for row in rows)) for index, name in enumerate(self.classes)}
+        if self.kind == "objects":
+            found = Counter(
+                label for sample in self.samples if isinstance(sample.target, Objects) for label in sample.target.labels.tolist()
+            )
+            return {name: found[index] for index, name in enumerate(self.classes)}
+        if self.kind == "points":
+            seen = [objects.points[..., 2] > 0 for sample in self.samples if len(objects := objects_of(sample))]
+            return {name: int(sum(int(rows[:, index].sum()) for rows in seen)) for index, name in enumerate(self.classes)}
         return {name: len(self.samples) for name in self.classes}
 
     def describe(self) -> str:
         """What was read, in one line."""
-        return f"{self.found}: {len(self.samples)} pictures; " + ", ".join(f"{name} {n}" for name, n in self.counts().items())
+        what = {"objects": "boxes ", "points": "points "}.get(self.kind, "")
+        left = f"; {len(self.findings)} findings (see: onelook data check)" if self.findings else ""
+        return f"{self.found}: {len(self.samples)} pictures; {what}" + ", ".join(f"{name} {n}" for name, n in self.counts().items()) + left
+
+
+def objects_of(sample: Sample) -> Objects:
+    """The objects of a sample that has them."""
+    assert isinstance(sample.target, Objects)
+    return sample.target
+
+
+def paired_names(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Indices of names that differ in left and right only: (left, right)."""
+    place = {name.lower(): index for index, name in enumerate(names)}
+    mirrored = {index: re.sub(r"left|\bl(?=[ _-])|(?<=[ _-])l$", _right_of, name) for name, index in place.items()}
+    return tuple((left, place[name]) for left, name in mirrored.items() if name in place and place[name] != left)
+
+
+def _right_of(match: re.Match[str]) -> str:
+    return "right" if match.group() == "left" else "r"
+
+
+def place_picture(path: Path, folder: Path) -> Path:
+    """Put a picture into a folder under its own name (with a number if that is taken by another): a hard link, or a copy."""
+    folder.mkdir(parents=True, exist_ok=True)
+    placed, number = folder / path.name, 1
+    while placed.exists() and not _same_content(placed, path):
+        number += 1
+        placed = folder / f"{path.stem}~{number}{path.suffix}"
+    if not placed.exists():
+        try:
+            os.link(path, placed)
+        except OSError:
+            shutil.copyfile(path, placed)
+    return placed
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    return one.samefile(other) or (one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes())

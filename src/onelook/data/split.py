@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, StratifiedShuffleSplit
 
-from onelook.data.samples import Dataset
+from onelook.data.samples import Dataset, objects_of
 from onelook.errors import DataError
+from onelook.objects import Objects
 
 
 def split(data: Dataset, share: float, seed: int) -> tuple[list[int], list[int]]:
@@ -59,22 +60,30 @@ def assign_folds(data: Dataset, count: int, seed: int) -> np.ndarray:
 
 
 def write_split(path: Path, train: Dataset, val: Dataset | None) -> None:
-    """Write which picture went where: a CSV that ``onelook train`` reads back as it stands (column ``split``)."""
+    """Write which picture went where: a CSV that ``onelook train`` reads back as it stands (column ``split``), but for objects."""
     root = path.parent.resolve()
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        columns = ["label"] if train.kind == "single" else list(train.classes)
+        objects = train.kind in ("objects", "points")
+        columns = ["label"] if train.kind == "single" else [] if objects else list(train.classes)
         writer.writerow(["path", *columns, "split"])
         for side, data in (("train", train), ("val", val)):
             for sample in data.samples if data else ():
                 target = sample.target
-                cells = [train.classes[target]] if isinstance(target, int) else [f"{value:g}" for value in target]
+                if isinstance(target, Objects):
+                    cells = []
+                else:
+                    cells = [train.classes[target]] if isinstance(target, int) else [f"{value:g}" for value in target]
                 writer.writerow([_relative(sample.path, root), *cells, side])
 
 
 def strata(data: Dataset) -> np.ndarray:
-    """A small integer per sample to stratify by: the class, the set of labels, or the tercile of the first value."""
+    """A small integer per sample to stratify by: the class, the set of labels, the tercile of the first value, the rarest class in it."""
     targets: Sequence[object] = [sample.target for sample in data.samples]
+    if data.kind in ("objects", "points"):
+        counts = [*data.counts().values(), 0]
+        present = [set(objects_of(sample).labels.tolist()) if data.kind == "objects" else set() for sample in data.samples]
+        return np.array([min(labels, key=counts.__getitem__, default=len(counts) - 1) for labels in present], dtype=np.int64)
     if data.kind == "values":
         first = np.array([target[0] for target in targets if isinstance(target, tuple)])
         return np.searchsorted(np.quantile(first, [1 / 3, 2 / 3]), first).astype(np.int64)

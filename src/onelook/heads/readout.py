@@ -94,6 +94,8 @@ def make_body(form: Form, inputs: int, outputs: int, units: int, width: float) -
 class PooledHead(nn.Module):
     """Readout and body: what ``Classify`` and ``Regress`` have in common."""
 
+    vector = True
+
     def __init__(
         self,
         outputs: int,

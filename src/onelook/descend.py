@@ -1,0 +1,76 @@
+"""Training heads that read maps (boxes, key points) by gradient descent, from cached looks; behind a tail if there is a cut.
+
+AdamW, a short rise of the learning rate and half a cosine down. Where nothing else judges the head, one fold is kept out, the head is
+judged on it, and then trained on for two epochs with all pictures.
+
+    onelook train dataset/ --task detect --name things --model mine.onelook
+"""
+
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from onelook.fit import Recipe, fit
+from onelook.heads import HEADS, Facts, ObjectHead
+from onelook.problem import Problem, Selected
+from onelook.select import Steps, unseen
+from onelook.tail import Tail, Tailed
+from onelook.tune import rates
+
+BATCH = 16
+RATE, WEIGHT_DECAY, WARMUP = 3e-3, 0.05, 0.1
+LAST_RATE, LAST_EPOCHS = 0.2, 2  # with all pictures, after one fold was kept out
+PICTURES_SEEN = 6_000  # over all epochs, unless --epochs says otherwise
+FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
+
+
+def usual_epochs(count: int) -> int:
+    """How many epochs a head that reads maps is trained for on ``count`` pictures."""
+    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(PICTURES_SEEN / max(count, 1))))
+
+
+def fresh(method: str, facts: Facts) -> ObjectHead:
+    """An untrained head of this method."""
+    return cast(ObjectHead, cast(Any, HEADS[method]).fresh(facts))
+
+
+def select_objects(
+    problem: Problem, method: str, facts: Facts, cut: int, epochs: int, hold_out: bool = True, through: Steps = unseen
+) -> Selected:
+    """A trained head of this method, behind a tail from ``cut`` on unless all stages stay frozen; judged on a fold with ``hold_out``."""
+    rows, backbone = problem.rows, problem.backbone
+    torch.manual_seed(problem.seed)
+    head = cast(nn.Module, fresh(method, replace(facts, examples=[rows.moved(index, 0) for index in range(len(rows))])))
+    if cut < len(backbone.stages):
+        head = Tailed(Tail(backbone, cut, cast(ObjectHead, head).needs), head)
+    everything = torch.ones(len(rows), dtype=torch.bool)
+    out = rows.folds == 0 if hold_out else ~everything
+    _descend(problem, head, ~out, epochs, 1.0, through)
+    metrics: dict[str, Any] = {"n": 0}
+    if hold_out:
+        metrics = judged(problem, cast(ObjectHead, head), out.nonzero().flatten())
+        _descend(problem, head, everything, LAST_EPOCHS, LAST_RATE, through)
+    return Selected(cast(ObjectHead, head), (), metrics, torch.zeros(0), torch.zeros(0, dtype=torch.long))
+
+
+def _descend(problem: Problem, head: nn.Module, keep: Tensor, epochs: int, rate: float, through: Steps) -> None:
+    recipe = Recipe("adamw", epochs, RATE * rate, WEIGHT_DECAY, WARMUP, seed=problem.seed)
+    batches = problem.rows.batches(keep, cast(ObjectHead, head).needs, problem.seed, BATCH)
+    per_epoch = max(1, -(-int(keep.sum()) // BATCH))
+    groups = head.groups(*rates(problem.backbone)) if isinstance(head, Tailed) else None
+    title = f"{int(keep.sum())} pictures"
+    for _ in through(title, fit(head, batches, recipe, groups=groups, batches_per_epoch=per_epoch)):
+        pass
+
+
+@torch.inference_mode()
+def judged(problem: Problem, head: ObjectHead, where: Tensor) -> dict[str, Any]:
+    """The figures of the head's judge on view 0 of the training pictures ``where``, in pixels of the pictures."""
+    assert problem.rows.objects is not None
+    judge = head.judge()
+    for look, index in problem.rows.looks(head.needs, where):
+        truths = [problem.rows.objects.objects[picture] for picture in index.tolist()]
+        judge.add(head.find(head(look), look.placements), truths)
+    return cast(dict[str, Any], judge.result())

@@ -1,0 +1,101 @@
+"""Which points: their coordinates by regression, all at once, from the last map or from the embedding.
+
+Toshev & Szegedy 2014, "DeepPose: human pose estimation via deep neural networks", section 3.1. Differs: absolute instead of squared
+error, coordinates as shares of the input, and a score for each point, which is how near its error is thought to be (Laplace: the scale of
+the error is learned beside the point, Kendall & Gal 2017, section 3); no cascade.
+
+    onelook train poses/ --task keypoints --method deeppose --name pose --model mine.onelook
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from onelook.heads.facts import Attach, Facts
+from onelook.heads.pose import FindsPoints
+from onelook.heads.pyramid import Pyramid, separable
+from onelook.look import Look, Needs, Placement
+from onelook.measure_points import main_person
+from onelook.objects import Layout, Objects
+
+WIDTH, HIDDEN, GRID = 64, 512, 7
+STRIDES = (16, 32)
+NARROWEST, WIDEST = -5.0, 1.0  # logarithm of the scale of an error, in shares of the input
+
+
+class DeepPose(FindsPoints, nn.Module):
+    """Look -> (B, K, 3): x, y as shares of the input and the logarithm of the error's scale. Targets: ``Objects`` with key points."""
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        *,
+        pairs: Sequence[Sequence[int]] = (),
+        skeleton: Sequence[Sequence[int]] = (),
+        attach: Attach = "conv",
+        channels: Mapping[str, int],
+        inputs: int,
+    ) -> None:
+        super().__init__()
+        self.layout = Layout.of(classes, pairs, skeleton)
+        self.classes = self.layout.names
+        self.attach, self.inputs = attach, inputs
+        self.channels = {int(stride): count for stride, count in channels.items()}
+        if attach == "conv":
+            self.pyramid = Pyramid(self.channels, WIDTH, finest=True)
+            self.grid = nn.Sequential(separable(WIDTH, WIDTH), nn.AdaptiveAvgPool2d(GRID), nn.Flatten())
+        width = WIDTH * GRID * GRID if attach == "conv" else inputs
+        self.dense = nn.Sequential(
+            nn.BatchNorm1d(width),
+            nn.Dropout(0.2),
+            nn.Linear(width, HIDDEN),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(HIDDEN, 3 * len(classes)),
+        )
+
+    @staticmethod
+    def fresh(facts: Facts) -> "DeepPose":
+        """An untrained head."""
+        layout = facts.layout or Layout(facts.classes)
+        return DeepPose(
+            facts.classes, pairs=layout.pairs, skeleton=layout.skeleton, attach=facts.attach, channels=facts.pick(STRIDES),
+            inputs=facts.embedding_size,
+        )  # fmt: skip
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(maps=self.pyramid.strides) if self.attach == "conv" else Needs(embedding=True)
+
+    def config(self) -> dict[str, Any]:
+        """Plain values that rebuild this head: ``DeepPose(**config)``."""
+        channels = {str(stride): count for stride, count in self.channels.items()}
+        return {**self.layout.config(), "attach": self.attach, "channels": channels, "inputs": self.inputs}
+
+    def forward(self, look: Look) -> Tensor:
+        look.require(self.needs)
+        read = self.grid(self.pyramid(look.maps)[0]) if self.attach == "conv" else cast(Tensor, look.embedding)
+        said = cast(Tensor, self.dense(read)).view(len(read), -1, 3)
+        return torch.cat([said[..., :2] + 0.5, said[..., 2:].clamp(NARROWEST, WIDEST)], dim=2)
+
+    def loss(self, raw: Tensor, target: Sequence[Objects]) -> dict[str, Tensor]:
+        """The negative logarithm of the Laplace density of labelled points."""
+        errors = [raw.sum() * 0]
+        for said, truth in zip(raw, target, strict=True):
+            person = main_person(truth)
+            if person is not None:
+                known = person[:, 2] > 0
+                distance = (said[known, :2] - person[known, :2] / person.new_tensor(truth.frame)).abs().sum(1)
+                errors.append((distance / said[known, 2].exp() + 2 * said[known, 2]).mean())
+        return {"points": torch.stack(errors).sum() / max(1, len(errors) - 1)}
+
+    def find(self, raw: Tensor, placements: Sequence[Placement]) -> list[Tensor]:
+        """Points (K, 3) of each picture in its own pixels: x, y, and a score that falls with the error that is expected."""
+        found = []
+        for said, placement in zip(raw.detach(), placements, strict=True):
+            points = placement.points_to_original(said[:, :2] * said.new_tensor(placement.input))
+            score = torch.exp(-said[:, 2:].exp() / 0.05)
+            found.append(torch.cat([points, score], dim=1))
+        return found

@@ -1,0 +1,86 @@
+"""Which objects, and where: one look, regions proposed by selective search, each pooled from the map and read.
+
+Girshick 2015, "Fast R-CNN", section 2: the look is shared by all regions, class and box are learned together. ``pool="pyramid"`` is He et
+al. 2014, "Spatial pyramid pooling in deep convolutional networks", section 2.1: maxima over 4 x 4, 2 x 2 and 1 x 1 parts of a region.
+Differs: the map that is pooled is a pyramid's at stride 16; regions with an object are those proposed, the labelled boxes are not added
+to them.
+
+    onelook train dataset/ --task detect --method fast_rcnn --name things --model mine.onelook
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import roi_pool
+
+from onelook.heads.detection import FindsBoxes
+from onelook.heads.facts import Facts
+from onelook.heads.pyramid import Pyramid
+from onelook.heads.rois import RegionReader, Regions, region_boxes, region_losses, spread
+from onelook.look import Look, Needs
+from onelook.objects import Objects
+
+Pool = Literal["region", "pyramid"]
+WIDTH, HIDDEN, GRID = 64, 256, 7
+PARTS = (4, 2, 1)  # of spatial pyramid pooling
+STRIDES = (16, 32)
+PROPOSALS = 300
+
+
+class FastRcnn(FindsBoxes, nn.Module):
+    """Look with proposed regions -> ``Regions``. Targets: ``Objects``."""
+
+    overlap = 0.4
+    pool_usual: Pool = "region"
+
+    def __init__(
+        self, classes: Sequence[str], *, channels: Mapping[str, int], pool: Pool = "region", proposals: int = PROPOSALS, width: int = WIDTH
+    ) -> None:
+        super().__init__()
+        self.classes = tuple(classes)
+        self.channels = {int(stride): count for stride, count in channels.items()}
+        self.pool, self.proposals, self.width = pool, proposals, width
+        self.pyramid = Pyramid(self.channels, width, finest=True)
+        cells = GRID * GRID if pool == "region" else sum(part * part for part in PARTS)
+        self.reader = RegionReader(cells * width, len(classes), HIDDEN)
+
+    @classmethod
+    def fresh(cls, facts: Facts) -> "FastRcnn":
+        """An untrained head."""
+        return cls(facts.classes, channels=facts.pick(STRIDES), pool=cls.pool_usual)
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(maps=self.pyramid.strides, regions=self.proposals)
+
+    def config(self) -> dict[str, Any]:
+        """Plain values that rebuild this head: ``FastRcnn(**config)``."""
+        channels = {str(stride): count for stride, count in self.channels.items()}
+        shape = {"pool": self.pool, "proposals": self.proposals, "width": self.width}
+        return {"classes": list(self.classes), "channels": channels, **shape}
+
+    def forward(self, look: Look) -> Regions:
+        look.require(self.needs)
+        assert look.regions is not None
+        boxes = look.regions[:, : self.proposals]
+        level = self.pyramid(look.maps)[0]
+        scale = 1 / self.pyramid.strides[0]
+        parts = (GRID,) if self.pool == "region" else PARTS
+        pooled = torch.cat([roi_pool(level, spread(boxes), part, scale).flatten(1) for part in parts], dim=1)
+        logits, codes = self.reader(pooled)
+        return Regions(boxes, logits.view(*boxes.shape[:2], -1), codes.view(*boxes.shape[:2], -1, 4))
+
+    def boxes_and_scores(self, raw: Regions) -> list[tuple[Tensor, Tensor]]:
+        return region_boxes(raw)
+
+    def loss(self, raw: Regions, target: Sequence[Objects]) -> dict[str, Tensor]:
+        """The second stage's losses, see ``onelook.heads.rois``."""
+        return region_losses(raw, target)
+
+
+class SppNet(FastRcnn):
+    """Fast R-CNN with spatial pyramid pooling of its regions."""
+
+    pool_usual: Pool = "pyramid"

@@ -1,0 +1,165 @@
+"""Is there an object, which one, and where: one box a picture, the course notes' [Pc, bx, by, bh, bw, c1..cn].
+
+Attached behind the last convolution (``conv``): as in OverFeat (Sermanet et al. 2014, section 4) every cell of the last maps gives the
+whole answer; differs in that the cells' answers are averaged with weights that are learned too, where OverFeat merges them afterwards.
+Attached to the embedding (``embedding``): two dense layers, as in DeepPose (Toshev & Szegedy 2014, section 3.1). Losses: ``squared``, the
+notes' sum of squared errors, of which only Pc's counts where there is no object; or ``logistic``: logistic for Pc, softmax for the class,
+generalised IoU and absolute error for the box.
+
+    onelook train raccoon/ --task localize --train-split train_labels.csv --val-split test_labels.csv --name where --model mine.onelook
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.ops import generalized_box_iou_loss
+
+from onelook.anchors import cells
+from onelook.answers import Answer, make_detections
+from onelook.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from onelook.heads.facts import Attach, Facts
+from onelook.heads.pyramid import Pyramid, flat, padding, separable
+from onelook.look import Look, Needs, Placement
+from onelook.measure_boxes import Found, PlaceJudge, empty, largest
+from onelook.objects import Objects
+
+LossName = Literal["logistic", "squared"]
+WIDTH, HIDDEN = 64, 256
+STRIDES = (16, 32)
+BOX_WEIGHT = 5.0
+THERE = 0.5  # Pc from which an object is said to be there
+
+
+class Localize(nn.Module):
+    """Look -> (B, 5 + classes): Pc, then bx, by (centre), bh, bw as shares of the input, then the classes. Targets: ``Objects``; the
+    largest counts.
+
+    With ``logistic`` Pc and classes are logits; with ``squared`` all are plain numbers.
+    """
+
+    task = "localize"
+    vector = False
+    temperature = 1.0
+
+    def __init__(
+        self, classes: Sequence[str], *, attach: Attach = "conv", channels: Mapping[str, int], inputs: int, loss: LossName = "logistic"
+    ) -> None:
+        super().__init__()
+        self.classes = tuple(classes)
+        self.attach, self.loss_name, self.inputs = attach, loss, inputs
+        self.channels = {int(stride): count for stride, count in channels.items()}
+        count = 5 + len(classes)
+        if attach == "conv":
+            self.pyramid = Pyramid(self.channels, WIDTH, finest=True)
+            self.tower = nn.Sequential(separable(WIDTH, WIDTH), separable(WIDTH, WIDTH))
+            self.output = nn.Conv2d(WIDTH, count + 1, 1)  # the last: how much a cell's answer weighs
+        else:
+            self.dense = nn.Sequential(
+                nn.BatchNorm1d(inputs), nn.Dropout(0.2), nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Dropout(0.5), nn.Linear(HIDDEN, count)
+            )
+
+    @staticmethod
+    def fresh(facts: Facts) -> "Localize":
+        """An untrained head."""
+        return Localize(facts.classes, attach=facts.attach, channels=facts.pick(STRIDES), inputs=facts.embedding_size)
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(maps=self.pyramid.strides) if self.attach == "conv" else Needs(embedding=True)
+
+    def config(self) -> dict[str, Any]:
+        """Plain values that rebuild this head: ``Localize(**config)``."""
+        channels = {str(stride): count for stride, count in self.channels.items()}
+        shape = {"attach": self.attach, "channels": channels, "inputs": self.inputs, "loss": self.loss_name}
+        return {"classes": list(self.classes), **shape}
+
+    def forward(self, look: Look) -> Tensor:
+        look.require(self.needs)
+        if self.attach == "embedding":
+            said = cast(Tensor, self.dense(look.embedding))
+            box = said[:, 1:5].sigmoid() if self.loss_name == "logistic" else said[:, 1:5]
+            return torch.cat([said[:, :1], box, said[:, 5:]], dim=1)
+        level = self.pyramid(look.maps)[0]
+        stride = self.pyramid.strides[0]
+        rows = flat([self.output(self.tower(level))])  # (B, cells, 6 + classes)
+        unseen = padding((level.shape[2], level.shape[3]), stride, look.placements)[..., None]
+        weight = rows[..., -1:].masked_fill(unseen, -torch.inf).softmax(1)
+        size = torch.tensor([level.shape[3], level.shape[2]]).to(level) * stride
+        middle = cells(level.shape[2], level.shape[3], stride).to(level) / size + 0.1 * rows[..., 1:3]
+        side = torch.sigmoid(rows[..., 3:5])
+        whole = torch.cat([rows[..., :1], middle, side, rows[..., 5:-1]], dim=2)
+        return (whole * weight).sum(1)
+
+    def loss(self, raw: Tensor, target: Sequence[Objects]) -> dict[str, Tensor]:
+        """As the head's form says; boxes are those of the largest objects, as shares of the input."""
+        wanted, there = self.wanted(raw, target), torch.tensor([bool(len(largest(truth))) for truth in target])
+        if self.loss_name == "squared":
+            return {"squared": squared_error(raw, wanted).mean()}
+        losses = {"object": functional.binary_cross_entropy_with_logits(raw[:, 0], wanted[:, 0])}
+        if bool(there.any()):
+            said, true = (corners(rows[there]) for rows in (raw, wanted))
+            overlap = generalized_box_iou_loss(said, true).mean() + functional.l1_loss(said, true)
+            losses |= {"class": functional.cross_entropy(raw[there, 5:], wanted[there, 5:].argmax(1)), "box": BOX_WEIGHT * overlap}
+        return losses
+
+    def wanted(self, raw: Tensor, target: Sequence[Objects]) -> Tensor:
+        """The notes' target rows (B, 5 + classes); zeros where there is no object."""
+        rows = torch.zeros_like(raw)
+        for row, truth in zip(rows, target, strict=True):
+            one = largest(truth)
+            if len(one):
+                centre = xyxy_to_cxcywh(one.boxes)[0] / one.boxes.new_tensor([*truth.frame, *truth.frame])
+                row[0], row[1:3], row[3:5] = 1, centre[:2], centre[2:].flip(0)
+                row[5 + int(one.labels[0])] = 1
+        return rows
+
+    def find(self, raw: Tensor, placements: Sequence[Placement]) -> list[Found]:
+        """One box in pixels of each picture, or none."""
+        raw = raw.detach()
+        sure = raw[:, 0].sigmoid() if self.loss_name == "logistic" else raw[:, 0].clamp(0, 1)
+        kinds = raw[:, 5:].softmax(1) if self.loss_name == "logistic" else raw[:, 5:].clamp(0, 1)
+        found = []
+        for row, there, kind, placement in zip(raw, sure, kinds, placements, strict=True):
+            size = torch.tensor([*placement.input, *placement.input])
+            box = placement.boxes_to_original(corners(row[None]) * size)
+            score, label = kind.max(0)
+            known = Found(box, (there * score)[None], label[None])
+            found.append(known if float(there) >= THERE and bool((box[:, 2:] > box[:, :2]).all()) else empty())
+        return found
+
+    def say(self, found: Found) -> Answer:
+        """A ``supervision.Detections`` of one box or none."""
+        return make_detections(found.boxes.numpy(), found.scores.numpy(), found.labels.numpy(), self.classes)
+
+    def answer(self, raw: Tensor, placements: Sequence[Placement]) -> list[Answer]:
+        """One ``supervision.Detections`` per picture, in its own pixels, of one box or none."""
+        return [self.say(found) for found in self.find(raw, placements)]
+
+    def merge(self, founds: Sequence[Found]) -> Found:
+        """The mean box of those looks that found the class most of them found; none if most found none."""
+        there = [found for found in founds if len(found.boxes)]
+        if 2 * len(there) < len(founds) or not there:
+            return empty()
+        labels = torch.cat([found.labels for found in there])
+        label = labels.mode().values
+        same = [found for found in there if int(found.labels[0]) == int(label)]
+        boxes, scores = (torch.stack([getattr(found, name) for found in same]).mean(0) for name in ("boxes", "scores"))
+        return Found(boxes, scores, label[None])
+
+    def judge(self) -> PlaceJudge:
+        """A fresh judge for this head's answers."""
+        return PlaceJudge(self.classes)
+
+
+def squared_error(raw: Tensor, wanted: Tensor) -> Tensor:
+    """The notes' loss per picture (B,): the squared errors of all numbers where Pc is 1, of Pc alone where it is 0."""
+    each = (raw - wanted) ** 2
+    return torch.where(wanted[:, 0] == 1, each.sum(1), each[:, 0])
+
+
+def corners(rows: Tensor) -> Tensor:
+    """The boxes (B, 4) as xyxy of rows [Pc, bx, by, bh, bw, ...]."""
+    return cxcywh_to_xyxy(torch.cat([rows[:, 1:3], rows[:, 3:5].flip(1)], dim=1))

@@ -1,0 +1,92 @@
+"""How well key points are placed: PCK, PCP and the normalised mean error, over points that are labelled.
+
+PCK: Yang & Ramanan 2013 ("Articulated human detection with flexible mixtures of parts", section 7): a point is right within ``0.2`` of a
+reference length. Of people with shoulders and hips that is the torso (left shoulder to right hip; where one is not labelled, right
+shoulder to left hip), else the longer side of the box around the labelled points, as in that paper with a factor of one. PCP: Ferrari et
+al. 2008: a limb is right if both ends lie within half its length. NME: mean distance as a share of the reference length.
+
+    onelook val poses/ --model mine.onelook --head pose
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onelook.measure import wilson_interval
+from onelook.objects import Objects
+
+WITHIN = (0.1, 0.2, 0.5)
+
+
+class PointJudge:
+    """PCK at 0.1, 0.2 and 0.5, PCP over the skeleton's limbs, NME; per point at 0.2."""
+
+    headline = "pck20"
+
+    def __init__(self, names: tuple[str, ...], skeleton: tuple[tuple[int, int], ...] = ()) -> None:
+        self.names, self.skeleton = names, skeleton
+        self.errors: list[Tensor] = []  # (K,) distances in units of the reference length, NaN where not labelled
+        self.limbs: list[tuple[int, int]] = []  # right limbs, limbs
+
+    def add(self, found: Sequence[Tensor], truths: Sequence[Objects]) -> None:
+        """The points (K, 2 or more) said of each picture, and its objects, in its own pixels; the largest object counts."""
+        for said, truth in zip(found, truths, strict=True):
+            person = main_person(truth)
+            if person is None:
+                continue
+            distance = (said[:, :2].double() - person[:, :2].double()).norm(dim=1)
+            known = person[:, 2] > 0
+            self.errors.append(torch.where(known, distance / reference(person, self.names), torch.nan))
+            self.limbs.append(self._limbs(distance, person, known))
+
+    def result(self) -> dict[str, Any]:
+        errors = torch.stack(self.errors).numpy() if self.errors else np.full((1, len(self.names)), np.nan)
+        known = ~np.isnan(errors)
+        count = int(known.sum())
+        right = {share: int((errors[known] <= share).sum()) for share in WITHIN}
+        limbs = sum(total for _, total in self.limbs)
+        return {
+            "n": len(self.errors),
+            "points": count,
+            "pck20": right[0.2] / max(count, 1),
+            "pck20_interval": list(wilson_interval(right[0.2], count)),
+            "pck10": right[0.1] / max(count, 1),
+            "pck50": right[0.5] / max(count, 1),
+            "nme": float(errors[known].mean()) if count else None,
+            "pcp": sum(hit for hit, _ in self.limbs) / limbs if limbs else None,
+            "pck20_per_point": {
+                name: float((errors[known[:, k], k] <= 0.2).mean()) for k, name in enumerate(self.names) if known[:, k].any()
+            },
+        }
+
+    def _limbs(self, distance: Tensor, person: Tensor, known: Tensor) -> tuple[int, int]:
+        right = total = 0
+        for one, other in self.skeleton:
+            if bool(known[one]) and bool(known[other]):
+                length = float((person[one, :2] - person[other, :2]).norm())
+                total += 1
+                right += float(distance[one]) <= length / 2 and float(distance[other]) <= length / 2
+        return right, total
+
+
+def main_person(objects: Objects) -> Tensor | None:
+    """The key points (K, 3) of the largest object that has any labelled; None if there is none."""
+    usable = objects.pick((objects.points[..., 2] > 0).any(1)) if objects.points.numel() else objects.pick(torch.zeros(len(objects)).bool())
+    if not len(usable):
+        return None
+    sides = usable.boxes[:, 2:] - usable.boxes[:, :2]
+    return usable.points[int(sides.clamp_min(0).prod(1).argmax())]
+
+
+def reference(person: Tensor, names: Sequence[str]) -> float:
+    """The length in pixels by which errors of these key points (K, 3) are measured, at least one pixel."""
+    place = {name.lower().replace("_", " "): index for index, name in enumerate(names)}
+    for ends in (("left shoulder", "right hip"), ("right shoulder", "left hip")):
+        if all(end in place and person[place[end], 2] > 0 for end in ends):
+            one, other = (person[place[end], :2] for end in ends)
+            return max(1.0, float((one - other).norm()))
+    known = person[person[:, 2] > 0, :2]
+    return max(1.0, float((known.amax(0) - known.amin(0)).max()))
