@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 
+from onelook.errors import HeadError
 from onelook.heads import Head, ObjectHead
 from onelook.look import Look, Placement, union
 from onelook.looker import BATCH, Looker, Refused, Seen, look_at
@@ -38,7 +39,12 @@ class Asked:
 def ask(
     paths: Iterable[Path], heads: Mapping[str, Head], lookers: Mapping[Looker, Sequence[str]], shots: Sequence[Shot]
 ) -> Iterator[Asked]:
-    """What every head says of every picture, in order, lazily. ``lookers``: which heads share whose looks."""
+    """What every head says of every picture, in order, lazily. ``lookers``: which heads share whose looks.
+
+    Raises HeadError for boxes or points in shots that show a part of the picture.
+    """
+    if not all(shot.whole for shot in shots) and not all(head.vector for head in heads.values()):
+        raise HeadError("--tta: what is found in crops cannot be put together again; use flips, mirrors or scales for boxes and points")
     for group in chunks(paths, GROUP):
         found = {path: _Asking(path) for path in group}
         for looker, names in lookers.items():
@@ -49,7 +55,7 @@ def ask(
                     continue
                 raws, cost = ask_once(together, seen.look)
                 for index, path in enumerate(seen.paths):
-                    found[path].add(seen, index, raws, cost)
+                    found[path].add(heads, shots[seen.shot], seen, index, raws, cost)
         for path in group:
             yield found[path].merged(heads)
 
@@ -75,9 +81,12 @@ class _Asking:
         self.placements: dict[str, Placement] = {}
         self.ms: dict[str, float] = {"look": 0.0}
 
-    def add(self, seen: Seen, index: int, raws: dict[str, Any], cost: dict[str, float]) -> None:
+    def add(self, heads: Mapping[str, Head], shot: Shot, seen: Seen, index: int, raws: dict[str, Any], cost: dict[str, float]) -> None:
         self.ms["look"] += seen.ms
         for name, raw in raws.items():
+            if not heads[name].vector and (shot.across or shot.down):
+                back = cast(ObjectHead, heads[name]).mirrored(raw[index], shot.across, shot.down, seen.look.placements[index].original)
+                raw = {index: back}
             self.placements.setdefault(name, seen.look.placements[index])
             self.raws.setdefault(name, []).append(raw[index])
             self.ms[name] = self.ms.get(name, 0.0) + cost[name]

@@ -19,7 +19,7 @@ from torchvision.ops import batched_nms, box_iou, distance_box_iou, generalized_
 LARGEST_GROWTH = math.log(1000 / 16)  # of a side when decoding: keeps exp() finite
 
 __all__ = [
-    "box_iou", "clip", "cxcywh_to_xyxy", "decode", "distance_box_iou", "encode", "fuse", "generalized_box_iou", "merge_greedily",
+    "box_iou", "clip", "cxcywh_to_xyxy", "decode", "distance_box_iou", "encode", "fuse", "generalized_box_iou", "merge_greedily", "mirror",
     "paired_iou", "soft_suppress", "suppress", "xywh_to_xyxy", "xyxy_to_cxcywh", "xyxy_to_xywh",
 ]  # fmt: skip
 
@@ -50,6 +50,16 @@ def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
 def clip(boxes: Tensor, width: float, height: float) -> Tensor:
     """Corners (N, 4) moved into a picture of this size."""
     return torch.stack([boxes[:, 0::2].clamp(0, width), boxes[:, 1::2].clamp(0, height)], dim=2).flatten(1)
+
+
+def mirror(boxes: Tensor, across: bool, down: bool, frame: tuple[int, int]) -> Tensor:
+    """Corners (N, 4) in a picture of size ``frame`` (width, height) whose left and right, or top and bottom, have changed places."""
+    left, top, right, bottom = boxes.unbind(-1)
+    if across:
+        left, right = frame[0] - right, frame[0] - left
+    if down:
+        top, bottom = frame[1] - bottom, frame[1] - top
+    return torch.stack([left, top, right, bottom], dim=-1)
 
 
 # --- overlap

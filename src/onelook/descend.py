@@ -6,12 +6,15 @@ judged on it, and then trained on for two epochs with all pictures.
     onelook train dataset/ --task detect --name things --model mine.onelook
 """
 
+import time
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from onelook.errors import BudgetError
 from onelook.fit import Recipe, fit
 from onelook.heads import HEADS, Facts, ObjectHead
 from onelook.problem import Problem, Selected
@@ -20,6 +23,7 @@ from onelook.tail import Tail, Tailed
 from onelook.tune import rates
 
 BATCH = 16
+TRIAL = 3  # steps that are timed
 RATE, WEIGHT_DECAY, WARMUP = 3e-3, 0.05, 0.1
 LAST_RATE, LAST_EPOCHS = 0.2, 2  # with all pictures, after one fold was kept out
 PICTURES_SEEN = 6_000  # over all epochs, unless --epochs says otherwise
@@ -31,15 +35,48 @@ def usual_epochs(count: int) -> int:
     return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(PICTURES_SEEN / max(count, 1))))
 
 
+def epochs_within(problem: Problem, head: nn.Module, count: int, budget: float) -> int:
+    """As many epochs on ``count`` pictures as fit into ``budget`` seconds, by the time that a few steps of a copy take; at most the usual
+    number.
+
+    Raises BudgetError where not even one does.
+    """
+    trial = deepcopy(head)
+    begun = time.perf_counter()
+    steps = 0
+    for look, target in problem.rows.batches(torch.ones(len(problem.rows), dtype=torch.bool), cast(ObjectHead, head).needs, 0, BATCH)(0):
+        if steps == 1:
+            begun = time.perf_counter()  # the first step takes longer
+        torch.stack(list(cast(ObjectHead, trial.train()).loss(cast(ObjectHead, trial)(look), target).values())).sum().backward()  # type: ignore[no-untyped-call]
+        steps += 1
+        if steps > TRIAL:
+            break
+    epoch = (time.perf_counter() - begun) / max(1, steps - 1) * -(-count // BATCH)
+    if epoch > budget:
+        raise BudgetError(f"--budget {budget:.0f}s: an epoch takes about {epoch:.0f} s; give {3 * epoch:.0f}s or more, or a smaller --size")
+    return max(1, min(usual_epochs(count), int(budget / epoch)))
+
+
 def fresh(method: str, facts: Facts) -> ObjectHead:
     """An untrained head of this method."""
     return cast(ObjectHead, cast(Any, HEADS[method]).fresh(facts))
 
 
 def select_objects(
-    problem: Problem, method: str, facts: Facts, cut: int, epochs: int, hold_out: bool = True, through: Steps = unseen
+    problem: Problem,
+    method: str,
+    facts: Facts,
+    cut: int,
+    *,
+    epochs: int | None = None,
+    budget: float | None = None,
+    hold_out: bool = True,
+    through: Steps = unseen,
 ) -> Selected:
-    """A trained head of this method, behind a tail from ``cut`` on unless all stages stay frozen; judged on a fold with ``hold_out``."""
+    """A trained head of this method, behind a tail from ``cut`` on unless all stages stay frozen; judged on a fold with ``hold_out``.
+
+    ``epochs``: default by the number of pictures, fewer where ``budget`` seconds are too short for them. Raises BudgetError.
+    """
     rows, backbone = problem.rows, problem.backbone
     torch.manual_seed(problem.seed)
     head = cast(nn.Module, fresh(method, replace(facts, examples=[rows.moved(index, 0) for index in range(len(rows))])))
@@ -47,6 +84,8 @@ def select_objects(
         head = Tailed(Tail(backbone, cut, cast(ObjectHead, head).needs), head)
     everything = torch.ones(len(rows), dtype=torch.bool)
     out = rows.folds == 0 if hold_out else ~everything
+    if epochs is None:
+        epochs = usual_epochs(len(rows)) if budget is None else epochs_within(problem, head, len(rows), budget)
     _descend(problem, head, ~out, epochs, 1.0, through)
     metrics: dict[str, Any] = {"n": 0}
     if hold_out:

@@ -18,6 +18,7 @@ from onelook.boxes import box_iou, xyxy_to_xywh
 from onelook.measure import wilson_interval
 from onelook.objects import Objects
 
+CONF = 0.25  # lowest score of a box that counts as an answer, where no other is given
 SIZES = ("small", "medium", "large")  # areas under 32^2, under 96^2, and above
 CURVE_POINTS = 101
 
@@ -64,6 +65,10 @@ class BoxJudge:
             "per_class": per_class,
             "ap_by_size": {name: value for name, value in by_size.items() if value is not None},
         }
+
+    def each(self) -> Tensor:
+        """How right each picture is (n,), 0..1: F1 of boxes that score CONF or more, at IoU 0.5; 1 where nothing is and nothing was said."""
+        return torch.tensor([_f1(found, truth) for found, truth in zip(self.found, self.truths, strict=True)], dtype=torch.float64)
 
     def curves(self) -> dict[str, tuple[list[float], list[float]]]:
         """Class -> recall and precision at IoU 0.5, over falling scores."""
@@ -118,6 +123,10 @@ class PlaceJudge:
                 right = int(one.labels[0]) == int(target.labels[0])
                 self.rows.append((right, float(box_iou(one.boxes[:1].float(), target.boxes)[0, 0])))
 
+    def each(self) -> Tensor:
+        """The IoU of each picture (n,)."""
+        return torch.tensor([iou for _, iou in self.rows], dtype=torch.float64)
+
     def result(self) -> dict[str, Any]:
         right = [hit for hit, _ in self.rows]
         overlap = np.array([iou for _, iou in self.rows])
@@ -131,6 +140,15 @@ class PlaceJudge:
             "correct_loc_interval": list(wilson_interval(located, len(self.rows))),
             "accuracy": sum(right) / len(right),
         }
+
+
+def _f1(found: Found, truth: Objects) -> float:
+    sure = Found(*(part[found.scores >= CONF] for part in (found.boxes, found.scores, found.labels)))
+    right, said, there = 0.0, 0, 0
+    for label in set(sure.labels.tolist()) | set(truth.labels.tolist()):
+        _, hits, positives = _matched(sure, truth, label, 0.5)
+        right, said, there = right + float(hits.sum()), said + len(hits), there + positives
+    return 2 * right / (said + there) if said + there else 1.0
 
 
 def largest(objects: Objects) -> Objects:

@@ -27,21 +27,23 @@ from onelook.averaged import rebuild, uncalibrated
 from onelook.backbone import Backbone
 from onelook.cache import default_root
 from onelook.calibrate import calibration_error, reliability
+from onelook.crops import select_crops
 from onelook.data.augment import recipe_by_name
 from onelook.data.pictures import find_pictures
 from onelook.data.read import OBJECT_TASKS
 from onelook.data.samples import Dataset, objects_of
 from onelook.descend import fresh, select_objects
-from onelook.descend import usual_epochs as usual_maps_epochs
 from onelook.engines import Engine, make_engine
 from onelook.errors import BackboneError, DataError, HeadError, ModelFileError
 from onelook.gather import Gatherer
 from onelook.heads import HEADS, KINDS, TASKS, Classify, Facts, Head, ObjectHead
 from onelook.heads.facts import Attach
+from onelook.heads.rcnn import Rcnn
 from onelook.heads.readout import Form
 from onelook.ladder import Climbed, climb, epochs_within
 from onelook.look import Geometry, Mode, Needs, union
 from onelook.looker import PLAIN, Looker, Refused, collect, open_shelf
+from onelook.measure_boxes import CONF
 from onelook.modelfile import Contents, HeadRecord
 from onelook.problem import Candidate, Selected, candidate_needs
 from onelook.progress import QUIET, Progress
@@ -54,7 +56,6 @@ from onelook.weights import DEFAULT_BACKBONE
 
 READY = "imagenet"  # the backbone's own classifier, there without any training
 VIEWS, TAIL_VIEWS = 2, 4
-CONF = 0.25  # lowest score of a box that is an answer
 RECIPE, SCRATCH_RECIPE = "light", "signs"  # of views, where none is named
 _BEFORE = "before calibration"
 
@@ -212,7 +213,7 @@ class Model:
         begun, climbed = time.perf_counter(), None
         if head in OBJECT_TASKS:
             cut = stages if freeze == "auto" else parse_freeze(freeze, backbone)
-            selected = self._fit_objects(gather, method, attach, cut, views or TAIL_VIEWS, epochs, hold_out, through)
+            selected = self._fit_objects(gather, method, attach, cut, views or TAIL_VIEWS, epochs, budget, hold_out, through)
         elif freeze == "auto":
             climbed = climb(gather, budget, through, views=views, epochs=epochs)
             selected, cut = climbed.selected, climbed.cut
@@ -232,7 +233,16 @@ class Model:
         return Fitted(name, images, cut, gather.refused, selected.held_out, selected.tried, climbed, gather.seconds, seconds, gather.looked)
 
     def _fit_objects(
-        self, gather: Gatherer, method: str, attach: Attach, cut: int, views: int, epochs: int | None, hold_out: bool, through: Steps
+        self,
+        gather: Gatherer,
+        method: str,
+        attach: Attach,
+        cut: int,
+        views: int,
+        epochs: int | None,
+        budget: float | None,
+        hold_out: bool,
+        through: Steps,
     ) -> Selected:
         data, backbone = gather.data, self.backbone
         facts = Facts(data.classes, backbone.channels, backbone.embedding_size, (), data.layout, attach)
@@ -241,8 +251,15 @@ class Model:
         if cut < len(backbone.stages):  # what comes behind the cut is the tail's to make
             cuts, shared = (cut,), [stride for stride in needs.maps if stride < backbone.stride_before(cut)]
             needs = Needs(maps=tuple(shared), regions=needs.regions)
-        problem = gather(views, cuts, vectors=False, needs=needs)
-        return select_objects(problem, method, facts, cut, epochs or usual_maps_epochs(len(data)), hold_out, through)
+        by_crops = getattr(HEADS[method], "by_crops", False)
+        if by_crops and cuts:
+            raise HeadError(f"--method {method}: looks at crops with the frozen network; use --freeze all")
+        begun = time.perf_counter()
+        problem = gather(1 if by_crops else views, cuts, vectors=False, needs=needs)
+        left = None if budget is None else max(1.0, budget - (time.perf_counter() - begun))
+        if by_crops:
+            return select_crops(problem, method, facts, self._look_at_crops, hold_out, gather.progress)
+        return select_objects(problem, method, facts, cut, epochs=epochs, budget=left, hold_out=hold_out, through=through)
 
     def note(self, name: str, *, metrics: dict[str, Any] | None = None, training: dict[str, Any] | None = None) -> None:
         """Write metrics and the training record of head ``name`` into its place in the file."""
@@ -341,7 +358,10 @@ class Model:
     def head(self, name: str) -> Head:
         """The head of this name; ``imagenet`` is there without training. Raises HeadError naming those there are."""
         if name in self.heads:
-            return self.heads[name]
+            head = self.heads[name]
+            if getattr(head, "by_crops", False):
+                cast(Rcnn, head).bind(self._look_at_crops)
+            return head
         if name == READY and self.backbone.class_names:
             return self._ready
         known = [*self.heads, *([READY] if self.backbone.class_names else [])]
@@ -385,6 +405,11 @@ class Model:
         for name in names:
             shared.setdefault(self.geometry_of(name), []).append(name)
         return shared
+
+    def _look_at_crops(self, crops: Tensor) -> Tensor:
+        """Normalised crops (N, 3, H, W) -> embeddings (N, D), for heads that look many times."""
+        with torch.inference_mode():
+            return self.backbone.embed(self._engine(crops)[-1]).cpu()
 
     @cached_property
     def _engine(self) -> Engine:

@@ -20,11 +20,18 @@ CROP = 7 / 8
 
 @dataclass(frozen=True)
 class Shot:
-    """One version of a picture: how it is made from it, and the input size as a multiple of the model's."""
+    """One version of a picture: how it is made from it, and the input size as a multiple of the model's.
+
+    ``across``, ``down``: whether left and right, top and bottom have changed places. ``whole``: whether it shows all of the picture, so
+    that boxes and points found in it can be put back.
+    """
 
     name: str
     make: Callable[[Image.Image], Image.Image]
     size: float = 1.0
+    across: bool = False
+    down: bool = False
+    whole: bool = True
 
 
 def shots_by_name(name: str) -> tuple[Shot, ...]:
@@ -47,11 +54,11 @@ def _crop(across: float, down: float, mirrored: bool) -> Shot:
         part = picture.crop((left, top, left + wide, top + high))
         return ImageOps.mirror(part) if mirrored else part
 
-    return Shot(f"crop {across:g} {down:g}{' mirrored' if mirrored else ''}", make)
+    return Shot(f"crop {across:g} {down:g}{' mirrored' if mirrored else ''}", make, whole=False)
 
 
 PLAIN = Shot("itself", _same)
-MIRRORED = Shot("mirrored", ImageOps.mirror)
+MIRRORED = Shot("mirrored", ImageOps.mirror, across=True)
 PLACES = ((0.5, 0.5), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
 SHOTS: dict[str, tuple[Shot, ...]] = {
     "none": (PLAIN,),
@@ -59,8 +66,8 @@ SHOTS: dict[str, tuple[Shot, ...]] = {
     "mirrors": (
         PLAIN,
         MIRRORED,
-        Shot("upside down", ImageOps.flip),
-        Shot("turned", lambda picture: picture.rotate(180)),
+        Shot("upside down", ImageOps.flip, down=True),
+        Shot("turned", lambda picture: picture.rotate(180), across=True, down=True),
     ),
     "tencrop": tuple(_crop(across, down, mirrored) for mirrored in (False, True) for across, down in PLACES),
     "scales": (Shot("three quarters", _same, 0.75), PLAIN, Shot("five quarters", _same, 1.25)),

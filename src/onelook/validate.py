@@ -6,7 +6,7 @@ onelook val test-photos/ --model a.onelook --model b.onelook --head kind --tta f
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from onelook.calibrate import calibration_error, reliability
 from onelook.data.read import read
 from onelook.data.samples import Dataset
 from onelook.errors import DataError, HeadError
+from onelook.heads import Head
 from onelook.model import Evaluated, Model
 from onelook.progress import QUIET, Progress
 from onelook.tta import Gain, paired_gain, rightness
@@ -63,11 +64,11 @@ def validate(
     gains = []
     if tta != "none":
         what = [f"--tta {tta}"] if len(models) == 1 else [f"--tta {tta}, model {number}" for number in range(1, len(models) + 1)]
-        gains = [_gain(name, "one look", new, old, dataset.kind) for name, new, old in zip(what, wide, plain, strict=True)]
+        gains = [_gain(asked[0], name, "one look", new, old, dataset.kind) for name, new, old in zip(what, wide, plain, strict=True)]
     if len(models) == 1:
         return Validated(head, asked[0].task, wide[0], tuple(gains))
     together = _together(models[0], head, wide)
-    gains += [_gain("the ensemble", f"model {number}", together, one, dataset.kind) for number, one in enumerate(wide, start=1)]
+    gains += [_gain(asked[0], "the ensemble", f"model {number}", together, one, dataset.kind) for number, one in enumerate(wide, start=1)]
     return Validated(head, asked[0].task, together, tuple(gains))
 
 
@@ -85,7 +86,10 @@ def _together(model: Model, head: str, parts: Sequence[Evaluated]) -> Evaluated:
     first, asked = parts[0], model.head(head)
     if any(part.paths != first.paths for part in parts):
         raise DataError("the models could not read the same pictures; run: onelook data check DATA")
-    raw, before = (asked.merge(torch.stack([getattr(part, name) for part in parts])) for name in ("raw", "before"))
+    if asked.vector:
+        raw, before = (asked.merge(torch.stack([getattr(part, name) for part in parts])) for name in ("raw", "before"))
+    else:
+        raw = before = [asked.merge(founds) for founds in zip(*(part.raw for part in parts), strict=True)]
     judge = asked.judge()
     judge.add(raw, first.targets)
     metrics = judge.result()
@@ -96,12 +100,16 @@ def _together(model: Model, head: str, parts: Sequence[Evaluated]) -> Evaluated:
     )
 
 
-def _gain(what: str, over: str, new: Evaluated, old: Evaluated, kind: str) -> Gain:
+def _gain(head: Head, what: str, over: str, new: Evaluated, old: Evaluated, kind: str) -> Gain:
     where = {path: index for index, path in enumerate(old.paths)}
     shared = [index for index, path in enumerate(new.paths) if path in where]
 
     def scores(found: Evaluated, indices: list[int]) -> Tensor:
-        return rightness(found.raw[indices], found.targets[indices], kind)
+        if head.vector:
+            return rightness(found.raw[indices], found.targets[indices], kind)
+        judge = head.judge()
+        judge.add([found.raw[index] for index in indices], [found.targets[index] for index in indices])
+        return cast(Tensor, judge.each())
 
     gain, interval = paired_gain(scores(new, shared), scores(old, [where[new.paths[index]] for index in shared]))
     return Gain(what, over, len(shared), gain, interval, new.ms, old.ms)

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from onelook.cli import bench, cache, data, demo, doctor, info, predict, train
+from onelook.cli import bench, cache, compare, data, demo, doctor, info, predict, train
 from onelook.errors import OnelookError
 
 INTERRUPTED = 130
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command()(train.train)
 app.command()(train.val)
 app.command()(predict.predict)
+app.command()(compare.compare)
 app.command()(info.info)
 app.command()(train.retrain)
 app.add_typer(data.app, name="data")

@@ -1,4 +1,4 @@
-"""``onelook data check`` and ``onelook data views``: labelled pictures before training."""
+"""``onelook data check``, ``convert`` and ``views``: labelled pictures before training."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,7 @@ import typer
 from onelook.cli.options import (
     Augment,
     Columns,
+    FormatName,
     Json,
     RecipeName,
     Seed,
@@ -53,6 +54,24 @@ def check(
         say(f"{len(report.findings)} findings" if report.findings else "nothing found")
     if not report.clean:
         raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Boxes or key points in any format that is read.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder for labels and pictures.")],
+    to: Annotated[FormatName, typer.Option(help="The format to write.")],
+    task: Annotated[TaskName, typer.Option(help="detect for boxes, keypoints for key points.")] = TaskName.detect,
+    split: Annotated[str | None, typer.Option(metavar="NAME", help="Only this part of DATA.")] = None,
+) -> None:
+    """Write boxes or key points in another format, pictures included.
+
+    Example: onelook data convert VOC2007/ --to yolo --out yolo/
+    """
+    from onelook.data.convert import convert as run
+
+    written = run(data, out, to.value, task=task.value, split=split)
+    say(f"{written.describe()}; written as {to.value} into {out}")
 
 
 @app.command()

@@ -39,7 +39,9 @@ class MethodName(StrEnum):
     faster_rcnn = "faster_rcnn"
     fast_rcnn = "fast_rcnn"
     sppnet = "sppnet"
+    rcnn = "rcnn"
     overfeat = "overfeat"
+    windows = "windows"
     heatmap = "heatmap"
     deeppose = "deeppose"
 
@@ -78,6 +80,15 @@ class RecipeName(StrEnum):
     photo = "photo"
     aerial = "aerial"
     microscope = "microscope"
+
+
+class FormatName(StrEnum):
+    """Formats in which boxes and key points are written."""
+
+    coco = "coco"
+    voc = "voc"
+    yolo = "yolo"
+    csv = "csv"
 
 
 class ModeName(StrEnum):

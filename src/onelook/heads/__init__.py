@@ -19,6 +19,7 @@ from onelook.heads.fcos import Fcos
 from onelook.heads.heatmap import HeatMap
 from onelook.heads.localize import Localize
 from onelook.heads.overfeat import OverFeat
+from onelook.heads.rcnn import Rcnn, Windows
 from onelook.heads.regress import Regress
 from onelook.heads.yolo import Yolo
 from onelook.look import Look, Needs, Placement
@@ -48,11 +49,14 @@ class Head(Protocol):
 class ObjectHead(Head, Protocol):
     """A head that finds objects or points: ``find`` gives what is merged and judged, ``say`` what a user reads of it.
 
+    ``mirrored``: the same as found in the mirror image of a picture of size ``frame``.
+
     Targets are one ``Objects`` a picture, in input pixels for ``loss``, in original pixels for the judge. ``fresh`` makes an untrained one.
     """
 
     def find(self, raw: Any, placements: Sequence[Placement]) -> list[Any]: ...
     def say(self, found: Any) -> Answer: ...
+    def mirrored(self, found: Any, across: bool, down: bool, frame: tuple[int, int]) -> Any: ...
 
 
 TASKS: dict[str, tuple[str, ...]] = {  # task -> its methods, the usual one first
@@ -60,7 +64,7 @@ TASKS: dict[str, tuple[str, ...]] = {  # task -> its methods, the usual one firs
     "regress": ("regress",),
     "localize": ("localize",),
     "keypoints": ("heatmap", "deeppose"),
-    "detect": ("fcos", "yolo", "faster_rcnn", "fast_rcnn", "sppnet", "overfeat"),
+    "detect": ("fcos", "yolo", "faster_rcnn", "fast_rcnn", "sppnet", "rcnn", "overfeat", "windows"),
 }
 KINDS = {  # task -> kinds of data that it learns from, see ``Dataset``
     "classify": ("single", "multi"),
@@ -80,7 +84,9 @@ HEADS: dict[str, type[nn.Module]] = {
     "faster_rcnn": FasterRcnn,
     "fast_rcnn": FastRcnn,
     "sppnet": SppNet,
+    "rcnn": Rcnn,
     "overfeat": OverFeat,
+    "windows": Windows,
 }
 
 __all__ = ["HEADS", "KINDS", "TASKS", "Classify", "Facts", "Head", "ObjectHead", "Regress"]

@@ -22,7 +22,8 @@ from onelook.objects import Layout, Objects
 
 WIDTH, HIDDEN, GRID = 64, 512, 7
 STRIDES = (16, 32)
-NARROWEST, WIDEST = -5.0, 1.0  # logarithm of the scale of an error, in shares of the input
+NARROWEST, WIDEST = -5.0, 0.0  # logarithm of the scale of an error, in shares of the input
+POINT_WEIGHT, SCALE_WEIGHT = 10.0, 0.1
 
 
 class DeepPose(FindsPoints, nn.Module):
@@ -78,18 +79,21 @@ class DeepPose(FindsPoints, nn.Module):
         look.require(self.needs)
         read = self.grid(self.pyramid(look.maps)[0]) if self.attach == "conv" else cast(Tensor, look.embedding)
         said = cast(Tensor, self.dense(read)).view(len(read), -1, 3)
-        return torch.cat([said[..., :2] + 0.5, said[..., 2:].clamp(NARROWEST, WIDEST)], dim=2)
+        scale = NARROWEST + (WIDEST - NARROWEST) * said[..., 2:].sigmoid()
+        return torch.cat([said[..., :2] + 0.5, scale], dim=2)
 
     def loss(self, raw: Tensor, target: Sequence[Objects]) -> dict[str, Tensor]:
-        """The negative logarithm of the Laplace density of labelled points."""
-        errors = [raw.sum() * 0]
+        """The absolute error of labelled points, and the negative logarithm of the Laplace density of that error."""
+        points, scales, nothing = [], [], raw.sum() * 0
         for said, truth in zip(raw, target, strict=True):
             person = main_person(truth)
             if person is not None:
                 known = person[:, 2] > 0
                 distance = (said[known, :2] - person[known, :2] / person.new_tensor(truth.frame)).abs().sum(1)
-                errors.append((distance / said[known, 2].exp() + 2 * said[known, 2]).mean())
-        return {"points": torch.stack(errors).sum() / max(1, len(errors) - 1)}
+                points.append(distance.mean())
+                scales.append((distance.detach() / said[known, 2].exp() + 2 * said[known, 2]).mean())
+        count = max(1, len(points))
+        return {"points": POINT_WEIGHT * sum(points, nothing) / count, "scales": SCALE_WEIGHT * sum(scales, nothing) / count}
 
     def find(self, raw: Tensor, placements: Sequence[Placement]) -> list[Tensor]:
         """Points (K, 3) of each picture in its own pixels: x, y, and a score that falls with the error that is expected."""

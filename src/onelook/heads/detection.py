@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from onelook.answers import Answer, make_detections
-from onelook.boxes import fuse, suppress
+from onelook.boxes import fuse, mirror, suppress
 from onelook.look import Placement
 from onelook.measure_boxes import BoxJudge, Found, empty
 
@@ -24,6 +24,7 @@ class FindsBoxes:
     classes: tuple[str, ...]
     temperature = 1.0
     overlap = OVERLAP
+    by_crops = False  # whether it looks at crops itself, and is fitted by ``onelook.crops``
 
     def boxes_and_scores(self, raw: Any) -> list[tuple[Tensor, Tensor]]:
         """Per picture: boxes (A, 4) xyxy in input pixels, and the score of each class, 0..1, (A, classes)."""
@@ -42,6 +43,10 @@ class FindsBoxes:
     def answer(self, raw: Any, placements: Sequence[Placement]) -> list[Answer]:
         """One ``supervision.Detections`` per picture, in its own pixels."""
         return [self.say(found) for found in self.find(raw, placements)]
+
+    def mirrored(self, found: Found, across: bool, down: bool, frame: tuple[int, int]) -> Found:
+        """The same boxes in a picture of size ``frame`` whose sides have changed places."""
+        return Found(mirror(found.boxes, across, down, frame), found.scores, found.labels)
 
     def merge(self, founds: Sequence[Found]) -> Found:
         """What several looks (or models) found in one picture as one: weighted fusion."""

@@ -10,7 +10,7 @@ loss", section 3.1); separable convolutions.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -62,8 +62,10 @@ class Fcos(FindsBoxes, nn.Module):
         self.where = nn.ModuleList([nn.Sequential(*(separable(width, width) for _ in range(depth))) for _ in strides])
         self.logits = nn.ModuleList([nn.Conv2d(width, len(classes), 1) for _ in strides])
         self.reach = nn.ModuleList([nn.Conv2d(width, 4 * BINS, 1) for _ in strides])
-        for logits in self.logits:
+        for logits, reach in zip(self.logits, self.reach, strict=True):
             nn.init.constant_(logits.bias, RARE)  # type: ignore[arg-type]
+            near = -0.4 * torch.arange(BINS, dtype=torch.float32).repeat(4)  # boxes start two strides to each side
+            cast(Tensor, reach.bias).data.copy_(near)
 
     @staticmethod
     def fresh(facts: Facts) -> "Fcos":

@@ -19,7 +19,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from onelook.anchors import cells
 from onelook.answers import Answer, make_detections
-from onelook.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from onelook.boxes import cxcywh_to_xyxy, mirror, xyxy_to_cxcywh
 from onelook.heads.facts import Attach, Facts
 from onelook.heads.pyramid import Pyramid, flat, padding, separable
 from onelook.look import Look, Needs, Placement
@@ -137,6 +137,10 @@ class Localize(nn.Module):
     def answer(self, raw: Tensor, placements: Sequence[Placement]) -> list[Answer]:
         """One ``supervision.Detections`` per picture, in its own pixels, of one box or none."""
         return [self.say(found) for found in self.find(raw, placements)]
+
+    def mirrored(self, found: Found, across: bool, down: bool, frame: tuple[int, int]) -> Found:
+        """The same box in a picture of size ``frame`` whose sides have changed places."""
+        return Found(mirror(found.boxes, across, down, frame), found.scores, found.labels)
 
     def merge(self, founds: Sequence[Found]) -> Found:
         """The mean box of those looks that found the class most of them found; none if most found none."""

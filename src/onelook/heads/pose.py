@@ -32,6 +32,17 @@ class FindsPoints:
         """One ``supervision.KeyPoints`` per picture, in its own pixels."""
         return [self.say(found) for found in self.find(raw, placements)]
 
+    def mirrored(self, found: Tensor, across: bool, down: bool, frame: tuple[int, int]) -> Tensor:
+        """The same points in a picture of size ``frame`` whose sides have changed places; left and right ones change names."""
+        points = found.clone()
+        for axis, turned in enumerate((across, down)):
+            if turned:
+                points[:, axis] = frame[axis] - points[:, axis]
+        order = list(range(len(points)))
+        for left, right in self.layout.pairs if across != down else ():
+            order[left], order[right] = right, left
+        return points[order]
+
     def merge(self, founds: Sequence[Tensor]) -> Tensor:
         """Several looks' points (K, 3) as one: places weighted by their scores, and the mean score."""
         whole = torch.stack(list(founds))

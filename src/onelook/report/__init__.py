@@ -5,17 +5,20 @@ onelook train photos/ --name kind --model mine.onelook --val 0.25 --report repor
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from onelook.calibrate import reliability
+from onelook.compare import Comparison
 from onelook.data.samples import Dataset
 from onelook.fit import Step
+from onelook.heads import ObjectHead
 from onelook.measure import wilson_interval
 from onelook.model import Evaluated, Model
 from onelook.price import price
-from onelook.report.figures import ladder_plot, learning_curves, reliability_plot
+from onelook.report.figures import curve_plot, ladder_plot, learning_curves, reliability_plot, time_plot
+from onelook.report.objects import worst_objects
 from onelook.report.page import Cell, Picture, Section, Table, thumbnail, write_page
 from onelook.report.tensorboard import require_tensorboard as require_tensorboard
 from onelook.report.tensorboard import write_tensorboard as write_tensorboard
@@ -32,7 +35,19 @@ FIGURES = {
     "mae": "mean absolute error",
     "rmse": "root mean squared error",
     "r2": "R2",
+    "ap50": "average precision at IoU 0.5 (AP50)",
+    "ap": "average precision, mean over IoU 0.5 to 0.95 (AP)",
+    "ap75": "average precision at IoU 0.75",
+    "ar": "average recall",
+    "ap50_voc07": "average precision at IoU 0.5, VOC 2007",
+    "mean_iou": "mean IoU",
+    "correct_loc": "right class and IoU above 0.5",
+    "pck20": "points within 0.2 of the torso (PCK@0.2)",
+    "pck10": "points within 0.1",
+    "pcp": "right limbs (PCP)",
+    "nme": "mean error, as a share of the torso (NME)",
 }
+OBJECT_HEADLINES = {"ap50": "Average precision at IoU 0.5:", "mean_iou": "Mean IoU", "pck20": "Points placed right (PCK@0.2):"}
 WORST = 18
 MOST_CLASSES = 40  # whose confusion is shown cell by cell
 
@@ -63,6 +78,30 @@ def write_validation(folder: Path, model: Model, name: str, source: Path, found:
     return write_page(folder, f"{name}: {_question(model, name)}", lead, sections)
 
 
+def write_comparison(folder: Path, found: Comparison, source: Path) -> Path:
+    """The page of a comparison: every method's figures, accuracy against time, the papers' ratios beside ours."""
+    done = [row for row in found.rows if row.error is None]
+    best = max(done, key=lambda row: row.ap50 or 0.0, default=None)
+    lead = f"{len(done)} methods learned from {found.train} pictures of {source}, judged on {found.val} others."
+    rows = tuple(
+        (
+            row.method, f"{row.ap50 or 0:.3f}", _interval({"_interval": row.ap50_interval}, ""), f"{row.ap or 0:.3f}", f"{row.minutes:.1f}",
+            f"{row.ms:.1f}", f"{row.ms - row.ms_proposals:.1f}", f"{row.forwards:.0f}", f"{row.parameters:,}",
+        )
+        for row in done
+    )  # fmt: skip
+    header = ("method", "AP50", "95 % interval", "AP", "minutes", "ms a picture", "without proposals", "forwards", "parameters")
+    plot = time_plot([(row.method, row.ms, row.ap50 or 0.0) for row in done]) if done else ""
+    sections = [Section("Accuracy against time", svg=plot, table=Table(header, rows, done.index(best) if best else -1))]
+    if found.ratios:
+        ratios = tuple((f"{r.faster} against {r.slower}", f"{r.ours:.1f}", f"{r.paper:g}", r.how) for r in found.ratios)
+        sections.append(Section("How many times as fast", table=Table(("what", "here", "in the paper", "how it was counted"), ratios)))
+    failed = [row for row in found.rows if row.error is not None]
+    if failed:
+        sections.append(Section("Not trained", table=Table(("method", "why"), tuple((row.method, row.error) for row in failed))))
+    return write_page(folder, "Which detector for these pictures?", lead, sections)
+
+
 def worst_errors(found: Evaluated, classes: Sequence[str], count: int = WORST) -> list[tuple[int, str]]:
     """Index and caption of the answers that were wrong and surest (for values: furthest off), worst first."""
     raw, truth = found.raw.double(), found.targets
@@ -89,7 +128,9 @@ def worst_errors(found: Evaluated, classes: Sequence[str], count: int = WORST) -
 def _question(model: Model, name: str) -> str:
     head = model.head(name)
     shown = ", ".join(head.classes[:8]) + (" ..." if len(head.classes) > 8 else "")
-    return f"how much {shown}" if head.task == "regress" else f"which of {shown}"
+    return {"regress": "how much", "detect": "where is", "localize": "where is", "keypoints": "where is"}.get(
+        head.task, "which of"
+    ) + f" {shown}"
 
 
 def _time(seconds: float) -> str:
@@ -98,6 +139,10 @@ def _time(seconds: float) -> str:
 
 
 def _headline(metrics: dict[str, Any]) -> str:
+    for key, said in OBJECT_HEADLINES.items():
+        if key in metrics:
+            low, high = metrics[f"{key}_interval"]
+            return f"{said} {metrics[key] or 0:.1%} on {metrics['n']} pictures (95 % interval {low:.1%} to {high:.1%})"
     if "accuracy" in metrics:
         low, high = metrics["accuracy_interval"]
         return f"Right for {metrics['accuracy']:.1%} of {metrics['n']} pictures (95 % interval {low:.1%} to {high:.1%})"
@@ -115,13 +160,21 @@ def _data(data: Dataset, images: dict[str, int]) -> Section:
 
 def _judged(model: Model, name: str, metrics: dict[str, Any], found: Evaluated | None) -> list[Section]:
     """Figures, confusion, reliability and worst errors; the last two need answers picture by picture."""
-    rows = tuple((word, f"{metrics[key]:.4f}", _interval(metrics, key)) for key, word in FIGURES.items() if key in metrics)
+    rows = tuple((word, f"{metrics[key]:.4f}", _interval(metrics, key)) for key, word in FIGURES.items() if metrics.get(key) is not None)
     note = "Nothing was chosen on these pictures." if metrics.get("on", "validation pictures") == "validation pictures" else ""
     sections = [Section("How right it is", table=Table(("figure", "value", "95 % interval"), rows), note=note)]
     if "confusion" in metrics and len(metrics["confusion"]["classes"]) <= MOST_CLASSES:
         sections.append(_confusion(metrics["confusion"]))
+    if "per_class" in metrics:
+        classes = tuple((kind, f"{one['ap50'] or 0:.3f}", f"{one['ap'] or 0:.3f}") for kind, one in metrics["per_class"].items())
+        sections.append(Section("Class by class", table=Table(("class", "AP50", "AP"), classes)))
+    if "pck20_per_point" in metrics:
+        points = tuple((point, f"{share:.3f}") for point, share in metrics["pck20_per_point"].items())
+        sections.append(Section("Point by point", table=Table(("point", "PCK@0.2"), points)))
     if found is None:
         return sections
+    if not model.head(name).vector:
+        return sections + _objects(model, name, found)
     if "ece" in metrics:
         plot = reliability_plot(reliability(found.raw, found.targets), reliability(found.before, found.targets))
         note = "On the dashed line, of the answers given with 80 % confidence 80 % are right. Larger dots: more answers."
@@ -130,6 +183,22 @@ def _judged(model: Model, name: str, metrics: dict[str, Any], found: Evaluated |
     if worst:
         pictures: tuple[Picture, ...] = tuple(thumbnail(found.paths[index], caption) for index, caption in worst)
         sections.append(Section("Worst errors", f"The {len(pictures)} surest or largest of them.", pictures=pictures))
+    return sections
+
+
+def _objects(model: Model, name: str, found: Evaluated) -> list[Section]:
+    """Precision against recall, and the pictures on which most was missed or invented, truth beside answer."""
+    head = model.head(name)
+    sections = []
+    if head.task == "detect":
+        judge = head.judge()
+        judge.add(found.raw, found.targets)
+        note = "At IoU 0.5. To the right: more of the objects are found; up: more of the answers are right."
+        sections.append(Section("Precision and recall", svg=curve_plot(judge.curves()), note=note))
+    pictures = worst_objects(cast(ObjectHead, head), found)
+    if pictures:
+        text = "Green: what is there; red: what was said."
+        sections.append(Section("Where it goes wrong most", text, pictures=pictures))
     return sections
 
 

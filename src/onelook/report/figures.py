@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -49,6 +49,30 @@ def ladder_plot(names: Sequence[str], values: Sequence[float], intervals: Sequen
     axes.set_yticks(range(len(names)), labels=list(names))
     axes.invert_yaxis()
     return _svg(figure, "ladder")
+
+
+def curve_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> str:
+    """Precision against recall, one line a class."""
+    figure, axes = _blank(5.2, 4.0, "recall", "precision")
+    for name, (recall, precision) in curves.items():
+        axes.plot(recall, precision, linewidth=1.4, label=name)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    if curves:
+        axes.legend(frameon=False, fontsize=8, loc="lower left")
+    return _svg(figure, "precision")
+
+
+def time_plot(points: Sequence[tuple[str, float, float]]) -> str:
+    """AP50 against milliseconds a picture (logarithmic), one dot a method."""
+    figure, axes = _blank(6.2, 4.0, "milliseconds a picture", "AP50")
+    axes.set_xscale("log")
+    for name, ms, accuracy in points:
+        axes.scatter([ms], [accuracy], color=BLUE)
+        axes.annotate(name, (ms, accuracy), textcoords="offset points", xytext=(6, 4), fontsize=8)
+    axes.set_ylim(0, 1.02)
+    axes.margins(x=0.2)
+    return _svg(figure, "time")
 
 
 def _blank(width: float, height: float, x: str, y: str) -> tuple[Figure, Axes]:

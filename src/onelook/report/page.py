@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
 
 from onelook.data.pictures import open_picture
 from onelook.errors import DiskError
@@ -68,8 +69,13 @@ def write_page(folder: Path, title: str, lead: str, sections: list[Section]) -> 
 
 def thumbnail(path: Path, caption: str) -> Picture:
     """A small copy of the picture at ``path``."""
-    picture = open_picture(path, at_least=THUMBNAIL)
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    return shown(open_picture(path, at_least=THUMBNAIL), path.name, caption)
+
+
+def shown(picture: Image.Image, name: str, caption: str, size: int = THUMBNAIL) -> Picture:
+    """A picture in memory, brought to ``size`` pixels at most."""
+    picture = picture.copy()
+    picture.thumbnail((size, size))
     content = io.BytesIO()
     picture.save(content, "JPEG", quality=85)
-    return Picture(base64.b64encode(content.getvalue()).decode("ascii"), path.name, caption)
+    return Picture(base64.b64encode(content.getvalue()).decode("ascii"), name, caption)

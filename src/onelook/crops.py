@@ -1,0 +1,169 @@
+"""Fitting the heads that look crop by crop (R-CNN, sliding windows): features on disk, support vectors with hard negatives, ridge
+regression.
+
+Girshick et al. 2014, sections 2.3 and appendix C. Positives are the labelled boxes, negatives what overlaps them by less than 0.3; every
+round adds the negatives that a class's machine finds likelier than its margin allows. Boxes are learned from regions that overlap an
+object by at least 0.6.
+Memory holds a bounded number of crops' features, whatever the number of pictures.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.svm import LinearSVC
+from torch import Tensor
+
+from onelook.boxes import box_iou, encode
+from onelook.cache import CacheKey, FeatureCache
+from onelook.descend import fresh, judged
+from onelook.heads import Facts, ObjectHead
+from onelook.heads.rcnn import CONTEXT, CROP, Rcnn, Windows
+from onelook.look import PIXELS, Geometry, Look, Needs
+from onelook.objects import Objects
+from onelook.problem import Problem, Selected
+from onelook.progress import QUIET, Progress
+from onelook.rows import Rows
+
+BACKGROUND, NEAR = 0.3, 0.6  # IoU below which a crop is no object, and from which its box is learned from
+ROUNDS, KEPT = 3, 8_000  # of mining; negatives a class at most
+FIRST = 20  # negatives of a picture with which a class's first machine is fitted
+SLACK, SHRINKAGE = 1e-3, 1000.0  # C of the support vector machines, penalty of the ridge
+WINDOWS = 150  # of a grid, drawn from each picture, that are learned from
+
+
+def select_crops(problem: Problem, method: str, facts: Facts, network: Any, hold_out: bool, progress: Progress = QUIET) -> Selected:
+    """A fitted head by R-CNN or sliding windows, judged on a fold that was kept out with ``hold_out``."""
+    rows = problem.rows
+    head = cast(Rcnn, fresh(method, replace(facts, examples=[rows.moved(index, 0) for index in range(len(rows))]))).bind(network)
+    out = rows.folds == 0 if hold_out else torch.zeros(len(rows), dtype=torch.bool)
+    source = _Source(problem, head, progress)
+    _fit(source, head, (~out).nonzero().flatten().tolist())
+    metrics: dict[str, Any] = {"n": 0}
+    if hold_out:
+        metrics = judged(problem, cast(ObjectHead, head), out.nonzero().flatten())
+        _fit(source, head, list(range(len(rows))))
+    return Selected(cast(ObjectHead, head), (), metrics, torch.zeros(0), torch.zeros(0, dtype=torch.long))
+
+
+class _Source:
+    """Boxes and features of the training pictures' crops: labelled boxes first, then regions or windows; features lie on disk."""
+
+    def __init__(self, problem: Problem, head: Rcnn, progress: Progress) -> None:
+        self.rows: Rows = problem.rows
+        self.head, self.progress = head, progress
+        looker, backbone = self.rows.looker, problem.backbone
+        key = CacheKey(backbone.fingerprint, len(backbone.stages), Needs(embedding=True), Geometry(CROP), f"crops-{CONTEXT:.3f}", 0)
+        self.cache = FeatureCache(self.rows.shelf.root, key, backbone)
+        self.placement = Geometry(CROP).place(CROP, CROP)
+        self.size = looker.geometry
+
+    def picture(self, index: int) -> tuple[Tensor, Tensor, Objects]:
+        """Boxes (R, 4) in input pixels, their features (R, D), and what is in the picture."""
+        truth = self.rows.moved(index, 0)
+        boxes = torch.cat([truth.learnable.boxes, self._candidates(index, truth)])
+        digest = hashlib.sha256(f"{self.rows.digests[index]}{self.size}{boxes.tolist()}".encode()).hexdigest()[:32]
+        names = [(digest, number) for number in range(len(boxes))]
+        if self.cache.missing(names):
+            pixels = next(iter(self.rows.looks(Needs(maps=(PIXELS,)), torch.tensor([index]))))[0].maps[PIXELS][0]
+            features = self.head.features(pixels, boxes)
+            self.cache.append(names, Look((self.placement,) * len(boxes), embedding=features))
+        embedding = self.cache.read(names).embedding if names else torch.zeros(0, self.head.inputs)
+        assert embedding is not None
+        return boxes, embedding, truth
+
+    def pictures(self, indices: list[int], title: str) -> Iterator[tuple[Tensor, Tensor, Objects]]:
+        with self.progress.task(title, len(indices)) as advance:
+            for index in indices:
+                yield self.picture(index)
+                advance()
+
+    def _candidates(self, index: int, truth: Objects) -> Tensor:
+        if isinstance(self.head, Windows):
+            placement = self.rows.looker.geometry.place(*self.rows.objects.sizes[index])  # type: ignore[union-attr]
+            every = self.head.boxes_of(Look((placement,)))[0]
+            draw = torch.Generator().manual_seed(index)
+            return every[torch.randperm(len(every), generator=draw)[:WINDOWS]]
+        regions = self.rows.shelf.read([(self.rows.digests[index], 0)], Needs(regions=self.head.proposals)).regions
+        assert regions is not None
+        boxes = regions[0]
+        return boxes[((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)]
+
+
+def _fit(source: _Source, head: Rcnn, indices: list[int]) -> None:
+    classes = len(head.classes)
+    positives: list[list[Tensor]] = [[] for _ in range(classes)]
+    negatives: list[Tensor] = [torch.zeros(0, head.inputs) for _ in range(classes)]
+    near: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(classes)]
+    for boxes, features, truth in source.pictures(indices, "crops"):
+        objects = truth.learnable
+        count = len(objects)
+        for label in range(classes):
+            mine = objects.boxes[objects.labels == label]
+            positives[label].append(features[:count][objects.labels == label])
+            overlap = box_iou(boxes, mine).amax(1) if len(mine) else torch.zeros(len(boxes))
+            spare = (overlap < BACKGROUND).nonzero().flatten()
+            negatives[label] = torch.cat([negatives[label], features[spare[:: max(1, len(spare) // FIRST)]]])[-KEPT:]
+            close = (overlap >= NEAR).nonzero().flatten()
+            close = close[close >= count]
+            if len(close):
+                nearest = mine[box_iou(boxes[close], mine).argmax(1)]
+                near[label].append((features[close], encode(nearest, boxes[close])))
+    whole = torch.cat([part for parts in positives for part in parts] + negatives)
+    mean, deviation = whole.mean(0), whole.std(0).clamp_min(1e-3)
+    for turn in range(ROUNDS):
+        for label in range(classes):
+            _separate(head, label, torch.cat(positives[label]), negatives[label], mean, deviation)
+        if turn < ROUNDS - 1:
+            negatives = _mine(source, head, indices, negatives)
+    if not isinstance(head, Windows):
+        for label in range(classes):
+            _regress(head, label, near[label], mean, deviation)
+
+
+def _separate(head: Rcnn, label: int, positives: Tensor, negatives: Tensor, mean: Tensor, deviation: Tensor) -> None:
+    """A linear support vector machine for one class, and the curve that makes its margins scores."""
+    if not len(positives) or not len(negatives):
+        head.weight[label] = 0
+        head.bias[label] = -10.0
+        return
+    features = ((torch.cat([positives, negatives]) - mean) / deviation).numpy()
+    target = np.r_[np.ones(len(positives)), np.zeros(len(negatives))]
+    machine = LinearSVC(C=SLACK, class_weight="balanced", dual=False, max_iter=2000).fit(features, target)
+    weight = torch.from_numpy(machine.coef_[0]).float() / deviation
+    head.weight[label] = weight
+    head.bias[label] = float(machine.intercept_[0]) - float(weight @ mean)
+    curve = LogisticRegression().fit(machine.decision_function(features)[:, None], target)
+    head.curve[label] = torch.tensor([float(curve.coef_[0, 0]), float(curve.intercept_[0])])
+
+
+def _mine(source: _Source, head: Rcnn, indices: list[int], negatives: list[Tensor]) -> list[Tensor]:
+    """The negatives of each class that are still hard, with those of all pictures that now are."""
+    found = [[kept[kept @ head.weight[label] + head.bias[label] > -1]] for label, kept in enumerate(negatives)]
+    for boxes, features, truth in source.pictures(indices, "hard negatives"):
+        margins = features @ head.weight.T + head.bias
+        for label in range(len(head.classes)):
+            mine = truth.boxes[truth.labels == label]
+            overlap = box_iou(boxes, mine).amax(1) if len(mine) else torch.zeros(len(boxes))
+            found[label].append(features[(overlap < BACKGROUND) & (margins[:, label] > -1)])
+    mined = []
+    for label, parts in enumerate(found):
+        every = torch.unique(torch.cat(parts), dim=0)  # type: ignore[no-untyped-call]
+        order = (every @ head.weight[label] + head.bias[label]).argsort(descending=True)
+        mined.append(every[order[:KEPT]])
+    return mined
+
+
+def _regress(head: Rcnn, label: int, near: list[tuple[Tensor, Tensor]], mean: Tensor, deviation: Tensor) -> None:
+    """How regions near an object of one class should be moved to it."""
+    if not near:
+        return
+    features, codes = (torch.cat(parts) for parts in zip(*near, strict=True))
+    ridge = Ridge(alpha=SHRINKAGE).fit(((features - mean) / deviation).numpy(), codes.numpy())
+    weight = torch.from_numpy(ridge.coef_).float() / deviation
+    head.ridge[label, :, :-1] = weight
+    head.ridge[label, :, -1] = torch.from_numpy(ridge.intercept_).float() - weight @ mean

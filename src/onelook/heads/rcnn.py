@@ -1,0 +1,169 @@
+"""Which objects, and where, crop by crop: every proposed region, or every window of a grid, is cut out, brought to one size and looked at
+by itself.
+
+``Rcnn``: Girshick et al. 2014, "Rich feature hierarchies for accurate object detection and semantic segmentation", sections 2 and 3,
+appendices A and C: selective search, crops warped to a square with context around them, one linear SVM a class with hard negatives mined,
+ridge regression of the box.
+Differs: crops are cut from the network's input (not from the picture) and are smaller, the network is not fine-tuned, margins become
+scores by Platt's logistic curve. ``Windows``: the sliding windows that all of these replaced (Sermanet et al. 2014, section 3.1): windows
+of a few typical shapes, one classifier, no regression. Both are slow on purpose: they are what the others are measured against.
+``onelook.crops`` trains them.
+
+    onelook train dataset/ --task detect --method rcnn --name things --model mine.onelook
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from onelook.anchors import cluster_shapes
+from onelook.boxes import decode
+from onelook.errors import HeadError
+from onelook.heads.detection import FindsBoxes
+from onelook.heads.facts import Facts
+from onelook.look import PIXELS, Look, Needs
+from onelook.objects import Objects
+
+CROP = 96  # pixels of a side of a crop
+CONTEXT = 16 / 227  # share of a crop, on each side, that shows what is around the region
+PROPOSALS = 300
+SHAPES, STEP, SMALLEST_STEP = 4, 0.25, 8  # of windows: typical shapes, step as a share of a side, in pixels at least
+BATCH = 64  # crops that the network looks at together
+
+Network = Callable[[Tensor], Tensor]  # crops (N, 3, CROP, CROP) -> embeddings (N, D)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """``boxes`` (B, R, 4) xyxy in input pixels, those without an area are none; each class has a margin and a way to move the box.
+
+    ``margins`` (B, R, classes), ``codes`` (B, R, classes, 4).
+    """
+
+    boxes: Tensor
+    margins: Tensor
+    codes: Tensor
+
+
+class Rcnn(FindsBoxes, nn.Module):
+    """Look with pixels and proposed regions -> ``Crops``. ``bind`` it to a network before it is asked.
+
+    A margin is ``features @ weight.T + bias``; ``curve`` (classes, 2) makes it a score: sigmoid(curve[0] * margin + curve[1]).
+    """
+
+    overlap = 0.3
+    by_crops = True
+    weight: Tensor
+    bias: Tensor
+    ridge: Tensor
+    curve: Tensor
+
+    def __init__(self, classes: Sequence[str], *, inputs: int, proposals: int = PROPOSALS, shapes: Sequence[Sequence[float]] = ()) -> None:
+        super().__init__()
+        self.classes = tuple(classes)
+        self.inputs, self.proposals = inputs, proposals
+        self.shapes = [[float(width), float(height)] for width, height in shapes]
+        count = len(classes)
+        self.register_buffer("weight", torch.zeros(count, inputs))
+        self.register_buffer("bias", torch.zeros(count))
+        self.register_buffer("ridge", torch.zeros(count, 4, inputs + 1))
+        self.register_buffer("curve", torch.tensor([[1.0, 0.0]]).repeat(count, 1))
+        self._network: list[Network] = []
+
+    @classmethod
+    def fresh(cls, facts: Facts) -> "Rcnn":
+        """An untrained head."""
+        return cls(facts.classes, inputs=facts.embedding_size)
+
+    def bind(self, network: Network) -> "Rcnn":
+        """Give it the network that looks at crops; it is not part of the head."""
+        self._network = [network]
+        return self
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(maps=(PIXELS,), regions=self.proposals)
+
+    def config(self) -> dict[str, Any]:
+        """Plain values that rebuild this head."""
+        return {"classes": list(self.classes), "inputs": self.inputs, "proposals": self.proposals, "shapes": self.shapes}
+
+    def boxes_of(self, look: Look) -> Tensor:
+        """The boxes (B, R, 4) that are looked at."""
+        assert look.regions is not None
+        return look.regions[:, : self.proposals]
+
+    def features(self, pixels: Tensor, boxes: Tensor) -> Tensor:
+        """Embeddings (R, D) of the crops of one picture's pixels (3, H, W) around ``boxes`` (R, 4)."""
+        if not self._network:
+            raise HeadError(f"a head by {type(self).__name__.lower()} looks at crops itself; ask it through its model")
+        crops = cut(pixels, boxes)
+        return torch.cat([self._network[0](part) for part in torch.split(crops, BATCH)]) if len(crops) else pixels.new_zeros(0, self.inputs)
+
+    @torch.no_grad()
+    def forward(self, look: Look) -> Crops:
+        look.require(self.needs)
+        boxes = self.boxes_of(look)
+        margins = torch.full((*boxes.shape[:2], len(self.classes)), -torch.inf)
+        codes = torch.zeros(*margins.shape, 4)
+        for index, (pixels, mine) in enumerate(zip(look.maps[PIXELS], boxes, strict=True)):
+            there = ((mine[:, 2:] - mine[:, :2]) > 0).all(1)
+            features = self.features(pixels, mine[there])
+            margins[index, there] = features @ self.weight.T + self.bias
+            codes[index, there] = torch.einsum("rd,kcd->rkc", features, self.ridge[..., :-1]) + self.ridge[..., -1]
+        return Crops(boxes, margins, codes)
+
+    def boxes_and_scores(self, raw: Crops) -> list[tuple[Tensor, Tensor]]:
+        found = []
+        for boxes, margins, codes in zip(raw.boxes, raw.margins, raw.codes, strict=True):
+            scores = torch.sigmoid(self.curve[:, 0] * margins + self.curve[:, 1]) * torch.isfinite(margins)
+            moved = decode(codes.flatten(0, 1), boxes[:, None].expand(-1, codes.shape[1], -1).flatten(0, 1))
+            found.append((moved, torch.diag_embed(scores).flatten(0, 1)))
+        return found
+
+    def loss(self, raw: Crops, target: Sequence[Objects]) -> dict[str, Tensor]:
+        """It is not learned by descent, see ``onelook.crops``; raises HeadError."""
+        raise HeadError("this head is fitted by least squares and support vectors, not by descent")
+
+
+class Windows(Rcnn):
+    """Look with pixels -> ``Crops`` of all windows of the given shapes (width, height in input pixels)."""
+
+    @classmethod
+    def fresh(cls, facts: Facts) -> "Windows":
+        """An untrained head whose windows have the typical shapes of the examples' boxes."""
+        sides = [objects.learnable.boxes[:, 2:] - objects.learnable.boxes[:, :2] for objects in facts.examples]
+        shapes = cluster_shapes(torch.cat(sides), SHAPES) if any(map(len, sides)) else torch.tensor([[64.0, 64.0]])
+        return cls(facts.classes, inputs=facts.embedding_size, proposals=0, shapes=shapes.round().tolist())
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(maps=(PIXELS,))
+
+    def boxes_of(self, look: Look) -> Tensor:
+        every = torch.cat([slide(look.placements[0].input, (width, height)) for width, height in self.shapes])
+        return every.expand(len(look), -1, -1)
+
+
+def slide(frame: tuple[int, int], shape: tuple[float, float]) -> Tensor:
+    """Windows (N, 4) of one shape over a frame (width, height), row by row, a quarter of their side apart."""
+    width, height = (min(side, float(whole)) for side, whole in zip(shape, frame, strict=True))
+    lefts, tops = (
+        torch.arange(0, max(whole - side, 0) + 1, max(SMALLEST_STEP, side * STEP))
+        for whole, side in zip(frame, (width, height), strict=True)
+    )
+    top, left = torch.meshgrid(tops.float(), lefts.float(), indexing="ij")
+    corner = torch.stack([left, top], dim=-1).reshape(-1, 2)
+    return torch.cat([corner, corner + torch.tensor([width, height])], dim=1)
+
+
+def cut(pixels: Tensor, boxes: Tensor, size: int = CROP, context: float = CONTEXT) -> Tensor:
+    """Crops (R, 3, size, size), each a box with ``context`` of the crop on every side, warped; what lies outside the picture is zero."""
+    grow = context / (1 - 2 * context)
+    margin = (boxes[:, 2:] - boxes[:, :2]) * grow
+    wider = torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], dim=1)
+    return cast(Tensor, roi_align(pixels[None], [wider], size, sampling_ratio=2, aligned=True))
