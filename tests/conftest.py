@@ -3,9 +3,11 @@
 The photographs are crops of the two that scikit-learn ships (china.jpg, flower.jpg), so that no test needs a network.
 """
 
+import csv
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -13,6 +15,8 @@ from sklearn.datasets import load_sample_images
 
 from onelook import Geometry, Model
 from onelook.backbone import Backbone
+
+SIDE = 128  # pixels of a scene
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,6 +44,33 @@ def write_crops(root: Path, count: int, offset: int = 0) -> None:
             left, top = 17 * step % 440, 11 * step % 260
             size = (96 + 8 * (step % 5), 80 + 8 * (step % 4))
             photo.crop((left, top, left + size[0], top + size[1])).save(root / name / f"{name}{step:03}.png")
+
+
+def write_scenes(root: Path, count: int, offset: int = 0) -> None:
+    """Pictures of a temple's wall with one or two flowers of different sizes, and ``labels.csv``; every sixth has none."""
+    wall, flower = (Image.fromarray(array) for array in load_sample_images().images)
+    blossom = flower.crop((150, 30, 450, 330))
+    root.mkdir(parents=True, exist_ok=True)
+    draw = np.random.default_rng(offset)
+    lines = []
+    for number in range(count):
+        left, top = int(draw.integers(0, 500)), int(draw.integers(200, 290))
+        scene = wall.crop((left, top, left + SIDE + 8 * (number % 3), top + SIDE))
+        name = f"scene{offset + number:03}.png"
+        boxes = []
+        for place in range(0 if number % 6 == 5 else 1 + number % 2):
+            side = int(draw.integers(32, 60))
+            x, y = 64 * place + int(draw.integers(0, 64 - side + 1)), int(draw.integers(0, SIDE - side))
+            scene.paste(blossom.resize((side, side)), (x, y))
+            boxes.append((x, y, x + side, y + side))
+        scene.save(root / name)
+        lines += [(name, "flower", *box, boxes[0][0], boxes[0][1]) for box in boxes] or [(name, "", "", "", "", "", "", "")]
+    with (root / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "class", "xmin", "ymin", "xmax", "ymax"), *(line[:6] for line in lines)])
+    with (root / "points.csv").open("w", newline="") as file:
+        once = {line[0]: line for line in reversed(lines) if line[1]}
+        rows = [(line[0], line[2], line[3], line[4], line[5]) for line in once.values()]
+        csv.writer(file).writerows([("path", "left_x", "left_y", "right_x", "right_y"), *rows])
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from onelook.data.augment import (
     recipe_by_name,
     with_components,
 )
+from onelook.data.samples import Sample
 from onelook.draw import views_sheet
 from onelook.errors import DataError
 
@@ -179,7 +180,7 @@ def test_the_key_holds_all_that_changes_a_view(photos: Path) -> None:
 
 def test_the_sheet_shows_views_in_rows(photos: Path, tmp_path: Path) -> None:
     paths = [*sorted((photos / "flower").iterdir())[:2], tmp_path / "none.png"]
-    sheet = np.asarray(views_sheet(paths, RECIPES["microscope"], 5, cell=100))
+    sheet = np.asarray(views_sheet([Sample(path, 0) for path in paths], RECIPES["microscope"], 5, cell=100))
     assert sheet.shape == (240, 500, 3)
     assert all(
         sheet[40 + 100 * row : 140 + 100 * row, 100 * column : 100 * column + 100].std() > 10 for row in range(2) for column in range(5)

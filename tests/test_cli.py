@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from onelook import read
+from onelook import descend, read
 from onelook.cli import app, main
 from onelook.data.pictures import open_picture
-from tests.conftest import write_crops
+from tests.conftest import write_crops, write_scenes
 
 README = Path(__file__).parent.parent / "README.md"
 Run = Callable[..., tuple[int, str, str]]
@@ -342,6 +342,10 @@ def test_readme_commands(run: Run, photos: Path, trained: Path, tmp_path: Path, 
     (tmp_path / "photos").symlink_to(photos)
     Image.open(next(photos.rglob("*.png"))).save("photo.jpg")
     (tmp_path / "test-photos").symlink_to(photos)
+    write_scenes(tmp_path / "boxes", 12)
+    write_scenes(tmp_path / "points", 12)
+    monkeypatch.setattr(descend, "FEWEST_EPOCHS", 1)
+    monkeypatch.setattr(descend, "MOST_EPOCHS", 2)
     if " train " not in line:
         Path("mine.onelook").write_bytes(trained.read_bytes())
     files = sorted(photos.rglob("*.png"))[:12]

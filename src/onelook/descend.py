@@ -26,13 +26,13 @@ BATCH = 16
 TRIAL = 3  # steps that are timed
 RATE, WEIGHT_DECAY, WARMUP = 3e-3, 0.05, 0.1
 LAST_RATE, LAST_EPOCHS = 0.2, 2  # with all pictures, after one fold was kept out
-PICTURES_SEEN = 6_000  # over all epochs, unless --epochs says otherwise
+PICTURES_SEEN = {"detect": 4_000, "keypoints": 4_000, "localize": 6_400}  # over all epochs, unless --epochs says otherwise
 FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
 
 
-def usual_epochs(count: int) -> int:
+def usual_epochs(task: str, count: int) -> int:
     """How many epochs a head that reads maps is trained for on ``count`` pictures."""
-    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(PICTURES_SEEN / max(count, 1))))
+    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(PICTURES_SEEN[task] / max(count, 1))))
 
 
 def epochs_within(problem: Problem, head: nn.Module, count: int, budget: float) -> int:
@@ -54,7 +54,7 @@ def epochs_within(problem: Problem, head: nn.Module, count: int, budget: float) 
     epoch = (time.perf_counter() - begun) / max(1, steps - 1) * -(-count // BATCH)
     if epoch > budget:
         raise BudgetError(f"--budget {budget:.0f}s: an epoch takes about {epoch:.0f} s; give {3 * epoch:.0f}s or more, or a smaller --size")
-    return max(1, min(usual_epochs(count), int(budget / epoch)))
+    return max(1, min(usual_epochs(problem.task, count), int(budget / epoch)))
 
 
 def fresh(method: str, facts: Facts) -> ObjectHead:
@@ -85,7 +85,7 @@ def select_objects(
     everything = torch.ones(len(rows), dtype=torch.bool)
     out = rows.folds == 0 if hold_out else ~everything
     if epochs is None:
-        epochs = usual_epochs(len(rows)) if budget is None else epochs_within(problem, head, len(rows), budget)
+        epochs = usual_epochs(problem.task, len(rows)) if budget is None else epochs_within(problem, head, len(rows), budget)
     _descend(problem, head, ~out, epochs, 1.0, through)
     metrics: dict[str, Any] = {"n": 0}
     if hold_out:

@@ -13,7 +13,9 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from onelook.answers import Answer, Answers, in_words
 from onelook.data.augment import Recipe, View, make_view, with_components
 from onelook.data.pictures import open_picture, read_bytes
+from onelook.data.samples import Sample
 from onelook.errors import OnelookError, PictureError
+from onelook.objects import Objects, has_area
 
 INK, PAPER, GREY = (255, 255, 255), (24, 24, 28), (150, 150, 155)
 COLOURS = ((66, 133, 244), (234, 96, 53), (251, 188, 5), (52, 168, 83), (171, 71, 188), (0, 172, 193))
@@ -97,17 +99,18 @@ def contact_sheet(pictures: Sequence[tuple[Path, str]], title: str, *, columns: 
     return sheet
 
 
-def views_sheet(paths: Sequence[Path], recipe: Recipe, views: int, seed: int = 0, *, cell: int = 160) -> Image.Image:
-    """The first ``views`` views of every picture: a row a picture, a column a view. Unreadable pictures are left out."""
-    recipe = with_components(recipe, paths, seed)
+def views_sheet(samples: Sequence[Sample], recipe: Recipe, views: int, seed: int = 0, *, cell: int = 160) -> Image.Image:
+    """The first ``views`` views of every picture: a row a picture, a column a view, boxes drawn. Unreadable pictures are left out."""
+    recipe = with_components(recipe, [sample.path for sample in samples], seed)
     rows = []
-    for path in paths:
+    for sample in samples:
         try:
-            content, digest = read_bytes(path)
-            view = View(open_picture(path, content=content, at_least=cell))
+            content, digest = read_bytes(sample.path)
+            boxes = sample.target.boxes if isinstance(sample.target, Objects) else None
+            picture = open_picture(sample.path, content=content, at_least=None if boxes is not None else cell)
         except PictureError:
             continue
-        rows.append([make_view(view, recipe, number, digest, seed).picture for number in range(views)])
+        rows.append([_outlined(make_view(View(picture, boxes), recipe, number, digest, seed)) for number in range(views)])
     head = 40
     sheet = Image.new("RGB", (views * cell, head + max(1, len(rows)) * cell), PAPER)
     ImageDraw.Draw(sheet).text((10, 10), f"{recipe.name}: view 0 is the picture itself", fill=INK, font=_font(18))
@@ -116,6 +119,17 @@ def views_sheet(paths: Sequence[Path], recipe: Recipe, views: int, seed: int = 0
             shown = ImageOps.contain(picture, (cell - 8, cell - 8))
             sheet.paste(shown, (across * cell + (cell - shown.width) // 2, head + down * cell + (cell - shown.height) // 2))
     return sheet
+
+
+def _outlined(view: View) -> Image.Image:
+    """A view's picture with its boxes."""
+    if view.boxes is None:
+        return view.picture
+    picture = view.picture.copy()
+    pen = ImageDraw.Draw(picture)
+    for box in view.boxes[has_area(view.boxes)].tolist():
+        pen.rectangle(box, outline=COLOURS[3], width=max(2, max(picture.size) // 120))
+    return picture
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:

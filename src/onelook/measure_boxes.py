@@ -67,7 +67,7 @@ class BoxJudge:
         }
 
     def each(self) -> Tensor:
-        """How right each picture is (n,), 0..1: F1 of boxes that score CONF or more, at IoU 0.5; 1 where nothing is and nothing was said."""
+        """How right each picture is (n,), 0..1: F1 of boxes that score CONF or more, at IoU 0.5; 1 if nothing is there nor was said."""
         return torch.tensor([_f1(found, truth) for found, truth in zip(self.found, self.truths, strict=True)], dtype=torch.float64)
 
     def curves(self) -> dict[str, tuple[list[float], list[float]]]:

@@ -56,6 +56,7 @@ from onelook.weights import DEFAULT_BACKBONE
 
 READY = "imagenet"  # the backbone's own classifier, there without any training
 VIEWS, TAIL_VIEWS = 2, 4
+OBJECT_VIEWS = {"detect": 4, "localize": 8, "keypoints": 4}
 RECIPE, SCRATCH_RECIPE = "light", "signs"  # of views, where none is named
 _BEFORE = "before calibration"
 
@@ -190,7 +191,8 @@ class Model:
         ``head``: the task; ``method``: how it is done, where there are several ways (see ``onelook.heads.TASKS``); ``attach``: what a
         head of one box or one set of points reads, the last maps (conv) or the embedding. ``freeze``: how much
         of the backbone stays frozen and shared: "all", "none", a number of stages, the name of the last frozen stage, or "auto": measured
-        on the ladder within ``budget`` seconds (default 90, or what frozen heads take).
+        on the ladder within ``budget`` seconds (default 90, or what frozen heads take); for boxes and points what was best in trials, and
+        ``budget`` is what their training may take.
         ``form``: radial, linear or hidden, of a head on the frozen backbone (see ``onelook.select``). ``views``: how many versions of
         each picture are learned from, made as the recipe ``augment`` says (default: light; signs for a network that starts
         from random weights). ``epochs``: of a tail, or of a head that reads maps. ``balance``: classes count equally however many
@@ -212,8 +214,8 @@ class Model:
             freeze = "all"
         begun, climbed = time.perf_counter(), None
         if head in OBJECT_TASKS:
-            cut = stages if freeze == "auto" else parse_freeze(freeze, backbone)
-            selected = self._fit_objects(gather, method, attach, cut, views or TAIL_VIEWS, epochs, budget, hold_out, through)
+            cut = parse_freeze(_usual_freeze(method, backbone) if freeze == "auto" else freeze, backbone)
+            selected = self._fit_objects(gather, method, attach, cut, views or OBJECT_VIEWS[head], epochs, budget, hold_out, through)
         elif freeze == "auto":
             climbed = climb(gather, budget, through, views=views, epochs=epochs)
             selected, cut = climbed.selected, climbed.cut
@@ -256,7 +258,7 @@ class Model:
             raise HeadError(f"--method {method}: looks at crops with the frozen network; use --freeze all")
         begun = time.perf_counter()
         problem = gather(1 if by_crops else views, cuts, vectors=False, needs=needs)
-        left = None if budget is None else max(1.0, budget - (time.perf_counter() - begun))
+        left = None if budget is None else budget - (time.perf_counter() - begun)
         if by_crops:
             return select_crops(problem, method, facts, self._look_at_crops, hold_out, gather.progress)
         return select_objects(problem, method, facts, cut, epochs=epochs, budget=left, hold_out=hold_out, through=through)
@@ -432,6 +434,11 @@ def load(path: Path | str, **options: Any) -> Model:
 
 def _facts(geometry: Geometry | None) -> dict[str, Any]:
     return asdict(geometry) if geometry else {}
+
+
+def _usual_freeze(method: str, backbone: Backbone) -> str:
+    """What a head that reads maps is trained with where nobody says: heat maps gain by a tail, the others do not (docs/diary.md)."""
+    return "stride16" if method == "heatmap" and "stride16" in backbone.stage_names and backbone.can_split else "all"
 
 
 def _check_request(name: str, task: str, method: str, data: Dataset, views: int | None) -> str:

@@ -9,18 +9,21 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 
 from onelook.data.augment import recipe_by_name
+from onelook.data.pictures import picture_size
 from onelook.data.read import read
-from onelook.data.samples import Dataset
+from onelook.data.samples import Dataset, objects_of
 from onelook.data.split import split, write_split
 from onelook.draw import contact_sheet, views_sheet
-from onelook.errors import BackboneError, DataError, HeadError
+from onelook.errors import BackboneError, DataError, HeadError, PictureError
 from onelook.fit import Step, log_steps
 from onelook.heads.facts import Attach
 from onelook.heads.readout import Form
@@ -30,7 +33,9 @@ from onelook.progress import QUIET, Progress
 from onelook.report import require_tensorboard, worst_errors, write_tensorboard, write_training
 from onelook.weights import DEFAULT_BACKBONE
 
-SIZES = {"detect": 448, "localize": 320, "keypoints": 320}  # of a new model's input, where no --size is given
+SIZES = {"localize": 320, "keypoints": 320}  # of a new model's input, where no --size is given
+SMALLEST, LARGEST = 320, 640  # of those for detection, by how small the objects are
+WANTED = 40.0  # pixels (square root of the area) that half of the boxes of every class should have in the input at least
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,10 @@ def train(
     progress.say(sides.train.describe())
     torch.manual_seed(seed)  # of a network that starts from random weights
     model = _open(model_path, name, backbone, weights, device, replace)
-    if model.geometry is None and task in SIZES:
-        size = size or SIZES[task]
+    if model.geometry is None and size is None:
+        size = usual_size(task, sides.train)
+        if size is not None:
+            progress.say(f"input size {size} pixels; another: --size")
     model.choose_geometry(name, size, geometry, progress)
     folder = model_path.parent / "runs" / task / name
 
@@ -164,7 +171,7 @@ def train(
     if report is not None:
         write_training(report, model, name, result, sides.train, evaluated, steps)
     if tensorboard is not None:
-        sheets = {"views": views_sheet([sample.path for sample in sides.train.samples[:6]], recipe_by_name(augment or RECIPE), 6, seed)}
+        sheets = {"views": views_sheet(sides.train.samples[:6], recipe_by_name(augment or RECIPE), 6, seed)}
         if evaluated is not None and model.head(name).vector and (worst := worst_errors(evaluated, model.head(name).classes)):
             cells = [(evaluated.paths[index], said.replace(", ", "\n")) for index, said in worst]
             sheets["worst errors"] = contact_sheet(cells, "worst errors")
@@ -201,6 +208,24 @@ def retrain(model_path: Path | str, *, size: int, device: str = "auto", progress
     finally:
         partial.unlink(missing_ok=True)
     return [result | {"model": str(model_path)} for result in results]
+
+
+def usual_size(task: str, data: Dataset) -> int | None:
+    """The input size of a new model for this task, None for the backbone's own: for detection large enough for its small objects."""
+    if task != "detect":
+        return SIZES.get(task)
+    shares: dict[int, list[float]] = {}
+    for sample in data.samples:
+        objects = objects_of(sample).learnable
+        if len(objects):
+            with suppress(PictureError):
+                sides = (objects.boxes[:, 2:] - objects.boxes[:, :2]).prod(1).sqrt() / max(picture_size(sample.path))
+                for label, side in zip(objects.labels.tolist(), sides.tolist(), strict=True):
+                    shares.setdefault(label, []).append(side)
+    if not shares:
+        return SMALLEST
+    wanted = WANTED / min(map(median, shares.values()))
+    return min(LARGEST, max(SMALLEST, 32 * round(wanted / 32)))
 
 
 def divide(data: Dataset, val: Dataset | str | None, *, task: str, columns: Sequence[str] = (), seed: int = 0) -> Sides:

@@ -48,7 +48,7 @@ def compare(
     from onelook.compare import compare as run
     from onelook.data.read import read
     from onelook.errors import HeadError
-    from onelook.train import SIZES, divide
+    from onelook.train import divide, usual_size
 
     if task != "detect":
         raise HeadError(f"--task {task}: only detect has methods to compare")
@@ -57,8 +57,8 @@ def compare(
     sides = divide(everything, inside or val or (None if everything.side("val") else "0.25"), task=task, seed=seed)
     assert sides.val is not None
     found = run(
-        sides.train, sides.val, names(methods), budget=duration(budget), backbone=backbone, size=size or SIZES[task], seed=seed,
-        device=device.value, progress=progress(quiet),
+        sides.train, sides.val, names(methods), budget=duration(budget), backbone=backbone, size=size or usual_size(task, sides.train),
+        seed=seed, device=device.value, progress=progress(quiet),
     )  # fmt: skip
     if report:
         from onelook.report import write_comparison

@@ -78,6 +78,7 @@ def convert(
 def views(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled pictures.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the sheet is written (.png or .jpg).")],
+    task: Annotated[TaskName, typer.Option(help="With detect, boxes are drawn as they move along.")] = TaskName.classify,
     augment: Augment = RecipeName.light,
     views: Annotated[int, typer.Option(min=1, max=64, help="Views of each picture.")] = 8,
     pictures: Annotated[int, typer.Option(min=1, max=64, help="How many pictures, spread over the data.")] = 6,
@@ -91,7 +92,7 @@ def views(
     from onelook.data.read import read
     from onelook.draw import save_picture, views_sheet
 
-    samples = read(data).samples
-    chosen = [sample.path for sample in samples[:: max(1, len(samples) // pictures)][:pictures]]
+    samples = read(data, task=task.value).samples
+    chosen = samples[:: max(1, len(samples) // pictures)][:pictures]
     save_picture(views_sheet(chosen, recipe_by_name(augment.value), views, seed), out)
     say(f"{len(chosen)} pictures, {views} views each: {out}")

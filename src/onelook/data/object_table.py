@@ -26,10 +26,10 @@ CORNERS = (
 SIZED = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("bbox_x", "bbox_y", "bbox_width", "bbox_height"))
 
 
-def object_tables(source: Path, split: str | None = None) -> list[tuple[Path, str | None]]:
-    """The tables of boxes or key points in a folder (or the file itself), with the side that each one's name says."""
+def object_tables(source: Path, split: str | None = None, points: bool = False) -> list[tuple[Path, str | None]]:
+    """The tables of boxes (or of key points) in a folder, or the file itself, with the side that each one's name says."""
     files = [source] if source.is_file() else sorted(file for file in source.iterdir() if file.suffix.lower() in TABLES)
-    usable = [file for file in files if file.suffix.lower() in TABLES and _is_object_table(file)]
+    usable = [file for file in files if file.suffix.lower() in TABLES and _is_object_table(file, points)]
     if split is not None:
         chosen = [file for file in usable if split in file.stem]
         return [(file, None) for file in chosen[:1]]
@@ -58,14 +58,14 @@ def read_object_tables(tables: Sequence[tuple[Path, str | None]], root: Path) ->
     )
 
 
-def _is_object_table(path: Path) -> bool:
+def _is_object_table(path: Path, points: bool) -> bool:
     try:
         with path.open(encoding="utf-8-sig") as file:
             header = file.readline().strip().replace("\t", ",").split(",")
     except (OSError, UnicodeDecodeError):
         return False
     header = [name.strip() for name in header]
-    return bool(_box_columns(header) or _point_columns(header))
+    return bool(_point_columns(header)) if points else _box_columns(header) is not None
 
 
 def _side_of(file: Path) -> str | None:

@@ -66,7 +66,7 @@ def _read_objects(source: Path, split: str | None, points: bool) -> Source:
         return read_yolo(source, split)
     if source.is_dir() and is_voc(source):
         return read_voc(source, split)
-    tables = object_tables(source, split)
+    tables = object_tables(source, split, points)
     if tables:
         return read_object_tables(tables, source if source.is_dir() else source.parent)
     wanted = "COCO key points, YOLO pose, a CSV with NAME_x and NAME_y, or joints.mat" if points else "COCO, YOLO, VOC or a CSV with xmin"

@@ -10,6 +10,7 @@ generalised IoU and absolute error for the box.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
@@ -33,9 +34,24 @@ BOX_WEIGHT = 5.0
 THERE = 0.5  # Pc from which an object is said to be there
 
 
+@dataclass(frozen=True)
+class Votes:
+    """What all places say, ``rows`` (B, P, 5 + classes): Pc, then bx, by (centre), bh, bw as shares of the input, then the classes.
+
+    ``weight`` (B, P): how much each counts, 1 in all. ``centres`` (P, 2): where they are, as shares of the input; none for an embedding.
+    """
+
+    rows: Tensor
+    weight: Tensor
+    centres: Tensor
+
+    def mean(self) -> Tensor:
+        """The one answer of each picture (B, 5 + classes)."""
+        return (self.rows * self.weight[..., None]).sum(1)
+
+
 class Localize(nn.Module):
-    """Look -> (B, 5 + classes): Pc, then bx, by (centre), bh, bw as shares of the input, then the classes. Targets: ``Objects``; the
-    largest counts.
+    """Look -> ``Votes``. Targets: ``Objects``, of which the largest counts.
 
     With ``logistic`` Pc and classes are logits; with ``squared`` all are plain numbers.
     """
@@ -76,33 +92,40 @@ class Localize(nn.Module):
         shape = {"attach": self.attach, "channels": channels, "inputs": self.inputs, "loss": self.loss_name}
         return {"classes": list(self.classes), **shape}
 
-    def forward(self, look: Look) -> Tensor:
+    def forward(self, look: Look) -> Votes:
         look.require(self.needs)
         if self.attach == "embedding":
             said = cast(Tensor, self.dense(look.embedding))
             box = said[:, 1:5].sigmoid() if self.loss_name == "logistic" else said[:, 1:5]
-            return torch.cat([said[:, :1], box, said[:, 5:]], dim=1)
+            rows = torch.cat([said[:, :1], box, said[:, 5:]], dim=1)[:, None]
+            return Votes(rows, torch.ones_like(rows[..., 0]), torch.zeros(0, 2))
         level = self.pyramid(look.maps)[0]
         stride = self.pyramid.strides[0]
         rows = flat([self.output(self.tower(level))])  # (B, cells, 6 + classes)
         unseen = padding((level.shape[2], level.shape[3]), stride, look.placements)[..., None]
         weight = rows[..., -1:].masked_fill(unseen, -torch.inf).softmax(1)
         size = torch.tensor([level.shape[3], level.shape[2]]).to(level) * stride
-        middle = cells(level.shape[2], level.shape[3], stride).to(level) / size + 0.1 * rows[..., 1:3]
+        centres = cells(level.shape[2], level.shape[3], stride).to(level) / size
+        middle = centres + 0.1 * rows[..., 1:3]
         side = torch.sigmoid(rows[..., 3:5])
         whole = torch.cat([rows[..., :1], middle, side, rows[..., 5:-1]], dim=2)
-        return (whole * weight).sum(1)
+        return Votes(whole, weight[..., 0], centres)
 
-    def loss(self, raw: Tensor, target: Sequence[Objects]) -> dict[str, Tensor]:
-        """As the head's form says; boxes are those of the largest objects, as shares of the input."""
-        wanted, there = self.wanted(raw, target), torch.tensor([bool(len(largest(truth))) for truth in target])
+    def loss(self, raw: Votes, target: Sequence[Objects]) -> dict[str, Tensor]:
+        """As the head's form says, of the one answer; with ``logistic`` every place within the object also learns its box."""
+        said = raw.mean()
+        wanted = self.wanted(said, target)
+        there = wanted[:, 0] == 1
         if self.loss_name == "squared":
-            return {"squared": squared_error(raw, wanted).mean()}
-        losses = {"object": functional.binary_cross_entropy_with_logits(raw[:, 0], wanted[:, 0])}
+            return {"squared": squared_error(said, wanted).mean()}
+        losses = {"object": functional.binary_cross_entropy_with_logits(said[:, 0], wanted[:, 0])}
         if bool(there.any()):
-            said, true = (corners(rows[there]) for rows in (raw, wanted))
-            overlap = generalized_box_iou_loss(said, true).mean() + functional.l1_loss(said, true)
-            losses |= {"class": functional.cross_entropy(raw[there, 5:], wanted[there, 5:].argmax(1)), "box": BOX_WEIGHT * overlap}
+            losses["class"] = functional.cross_entropy(said[there, 5:], wanted[there, 5:].argmax(1))
+            losses["box"] = BOX_WEIGHT * box_loss(said[there], wanted[there])
+            inside = within(raw.centres, corners(wanted)) & there[:, None]
+            if bool(inside.any()):
+                every = wanted[:, None].expand(-1, inside.shape[1], -1)
+                losses["each box"] = BOX_WEIGHT * box_loss(raw.rows[inside], every[inside])
         return losses
 
     def wanted(self, raw: Tensor, target: Sequence[Objects]) -> Tensor:
@@ -116,13 +139,13 @@ class Localize(nn.Module):
                 row[5 + int(one.labels[0])] = 1
         return rows
 
-    def find(self, raw: Tensor, placements: Sequence[Placement]) -> list[Found]:
+    def find(self, raw: Votes, placements: Sequence[Placement]) -> list[Found]:
         """One box in pixels of each picture, or none."""
-        raw = raw.detach()
-        sure = raw[:, 0].sigmoid() if self.loss_name == "logistic" else raw[:, 0].clamp(0, 1)
-        kinds = raw[:, 5:].softmax(1) if self.loss_name == "logistic" else raw[:, 5:].clamp(0, 1)
+        said = raw.mean().detach()
+        sure = said[:, 0].sigmoid() if self.loss_name == "logistic" else said[:, 0].clamp(0, 1)
+        kinds = said[:, 5:].softmax(1) if self.loss_name == "logistic" else said[:, 5:].clamp(0, 1)
         found = []
-        for row, there, kind, placement in zip(raw, sure, kinds, placements, strict=True):
+        for row, there, kind, placement in zip(said, sure, kinds, placements, strict=True):
             size = torch.tensor([*placement.input, *placement.input])
             box = placement.boxes_to_original(corners(row[None]) * size)
             score, label = kind.max(0)
@@ -134,7 +157,7 @@ class Localize(nn.Module):
         """A ``supervision.Detections`` of one box or none."""
         return make_detections(found.boxes.numpy(), found.scores.numpy(), found.labels.numpy(), self.classes)
 
-    def answer(self, raw: Tensor, placements: Sequence[Placement]) -> list[Answer]:
+    def answer(self, raw: Votes, placements: Sequence[Placement]) -> list[Answer]:
         """One ``supervision.Detections`` per picture, in its own pixels, of one box or none."""
         return [self.say(found) for found in self.find(raw, placements)]
 
@@ -162,6 +185,17 @@ def squared_error(raw: Tensor, wanted: Tensor) -> Tensor:
     """The notes' loss per picture (B,): the squared errors of all numbers where Pc is 1, of Pc alone where it is 0."""
     each = (raw - wanted) ** 2
     return torch.where(wanted[:, 0] == 1, each.sum(1), each[:, 0])
+
+
+def box_loss(rows: Tensor, wanted: Tensor) -> Tensor:
+    """Generalised IoU loss and absolute error of the boxes of rows (N, 5 + classes)."""
+    said, true = corners(rows), corners(wanted)
+    return cast(Tensor, generalized_box_iou_loss(said, true).mean() + functional.l1_loss(said, true))
+
+
+def within(points: Tensor, boxes: Tensor) -> Tensor:
+    """Which points (P, 2) lie in which boxes (B, 4): (B, P)."""
+    return ((points[None] > boxes[:, None, :2]) & (points[None] < boxes[:, None, 2:])).all(2)
 
 
 def corners(rows: Tensor) -> Tensor:
