@@ -16,7 +16,7 @@ from onelook.boxes import box_iou
 from onelook.heads.faster_rcnn import PROPOSALS, RATIOS, SIZES, anchors_of, label_anchors, propose
 from onelook.heads.fcos import BINS, assign, reach_loss
 from onelook.heads.heatmap import Heat, HeatMap
-from onelook.heads.localize import Localize, corners, squared_error
+from onelook.heads.localize import Localize, Votes, corners, squared_error
 from onelook.heads.overfeat import POOL, SIDE, OverFeat, fully_convolutional, pool_everywhere, windows_of
 from onelook.heads.rcnn import CROP, cut, slide
 from onelook.heads.rois import Regions, draw, label_regions, region_boxes
@@ -228,12 +228,13 @@ class TestLocalize:
     def test_nothing_but_pc_moves_where_there_is_no_object(self) -> None:
         for form in ("squared", "logistic"):
             head = Localize(("a", "b", "c"), channels={"8": 4}, inputs=4, loss=cast(Any, form))
-            raw = torch.rand(1, 8, requires_grad=True)
+            raw = torch.rand(1, 1, 8, requires_grad=True)
             nothing = Objects(torch.zeros(0, 4), torch.zeros(0).long(), torch.zeros(0).bool(), torch.zeros(0, 0, 3), (64, 64))
-            torch.stack(list(head.loss(raw, [nothing]).values())).sum().backward()
+            votes = Votes(raw, torch.ones(1, 1), torch.zeros(0, 2))
+            torch.stack(list(head.loss(votes, [nothing]).values())).sum().backward()
             assert raw.grad is not None
-            assert raw.grad[0, 0] != 0
-            assert not bool(raw.grad[0, 1:].any())
+            assert raw.grad[0, 0, 0] != 0
+            assert not bool(raw.grad[0, 0, 1:].any())
 
     def test_target_rows_are_shares_of_the_input(self) -> None:
         head = Localize(("a", "b"), channels={"8": 4}, inputs=4)

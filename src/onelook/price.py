@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from onelook.averaged import tails_of
-from onelook.heads import Head
+from onelook.heads import Head, ObjectHead
 from onelook.look import Geometry, Look, union
 from onelook.looker import BATCH, Pixels
 from onelook.model import Model
@@ -79,7 +79,9 @@ def price(model: Model) -> Bill:
 def _of_head(name: str, head: Head, look: Look, stage_names: Sequence[str]) -> list[Part]:
     """A head's lines: one for each tail that it brings, and one for the rest."""
     module = cast(nn.Module, head)
-    whole = _part(name, module, lambda: head(look), name)
+    if getattr(head, "by_crops", False):  # slow on purpose: one picture, once
+        return [_part(name, module, lambda: _ask(head, look.pick([0])), name, 1)]
+    whole = _part(name, module, lambda: _ask(head, look), name)
     tails = []
     for tail in tails_of(head):
         where = stage_names[tail.cut - 1] if tail.cut else "the pixels"
@@ -95,9 +97,16 @@ def _of_head(name: str, head: Head, look: Look, stage_names: Sequence[str]) -> l
     return [*tails, rest]
 
 
-def _part(label: str, module: nn.Module, run: Callable[[], object], head: str) -> Part:
+def _ask(head: Head, look: Look) -> object:
+    """Everything a head does with a look before its answers are put into words."""
+    raw = head(look)
+    return raw if head.vector else cast(ObjectHead, head).find(raw, look.placements)
+
+
+def _part(label: str, module: nn.Module, run: Callable[[], object], head: str, pictures: int = BATCH) -> Part:
     count = sum(value.numel() for value in module.state_dict().values())
-    return Part(label, count, _macs(run) // BATCH, _bytes_in_file(module), _milliseconds(run) / BATCH, head)
+    repeats = REPEATS if pictures > 1 else 1
+    return Part(label, count, _macs(run) // pictures, _bytes_in_file(module), _milliseconds(run, repeats) / pictures, head)
 
 
 def _bytes_in_file(module: nn.Module) -> int:
@@ -119,10 +128,11 @@ def _macs(run: Callable[[], object]) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def _milliseconds(run: Callable[[], object]) -> float:
-    run()
+def _milliseconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
+    if repeats > 1:
+        run()
     times = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         begun = time.perf_counter()
         run()
         times.append((time.perf_counter() - begun) * 1000)

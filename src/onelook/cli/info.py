@@ -35,7 +35,8 @@ def info(
     for name, head in result["heads"].items():
         classes = ", ".join(head["classes"][:12]) + (" ..." if len(head["classes"]) > 12 else "")
         done = headline(head["metrics"]) if head["metrics"] else "ready"
-        say(f"{name}: {head['task']} ({classes}); {head['cut']}; reads {_in_words(head['reads'])}; {done}")
+        how = f" by {head['method']}" if head["method"] not in ("", head["task"]) else ""
+        say(f"{name}: {head['task']}{how} ({classes}); {head['cut']}; reads {_in_words(head['reads'])}; {done}")
     rows = [[p.part, f"{p.parameters:,}", f"{p.macs / 1e6:,.1f} M", f"{p.bytes / 1e6:,.2f} MB", f"{p.ms:.2f}"] for p in bill.parts]
     table(["part", "parameters", "MACs", "size", "ms a picture"], rows)
     heads = len(result["heads"])
@@ -50,6 +51,7 @@ def _in_words(reads: dict[str, Any]) -> str:
     parts = [
         f"{kind} of strides {' '.join(map(str, reads[key]))}" for key, kind in (("pooled", "statistics"), ("maps", "maps")) if reads[key]
     ]
+    parts += [f"{reads['regions']} proposed regions"] if reads["regions"] else []
     return " and ".join(parts + ["the embedding"] * reads["embedding"])
 
 
@@ -64,7 +66,13 @@ def _facts(model: Any, file: Path | None) -> dict[str, Any]:
             "task": head.task,
             "classes": list(head.classes),
             "cut": frozen_in_words(backbone.stage_names, record.cut if record else len(backbone.stages)),
-            "reads": {"pooled": list(head.needs.pooled), "maps": list(head.needs.maps), "embedding": head.needs.embedding},
+            "method": record.method if record else "",
+            "reads": {
+                "pooled": list(head.needs.pooled),
+                "maps": list(head.needs.maps),
+                "embedding": head.needs.embedding,
+                "regions": head.needs.regions,
+            },
             "geometry": {"mode": geometry.mode, "size": geometry.size},
             "form": getattr(head, "form", None),
             "metrics": record.metrics if record else {},

@@ -43,7 +43,7 @@ class DeepPose(FindsPoints, nn.Module):
         self.layout = Layout.of(classes, pairs, skeleton)
         self.classes = self.layout.names
         self.attach, self.inputs = attach, inputs
-        self.channels = {int(stride): count for stride, count in channels.items()}
+        self.channels = dict(channels)
         if attach == "conv":
             self.pyramid = Pyramid(self.channels, WIDTH, finest=True)
             self.grid = nn.Sequential(separable(WIDTH, WIDTH), nn.AdaptiveAvgPool2d(GRID), nn.Flatten())
@@ -72,8 +72,7 @@ class DeepPose(FindsPoints, nn.Module):
 
     def config(self) -> dict[str, Any]:
         """Plain values that rebuild this head: ``DeepPose(**config)``."""
-        channels = {str(stride): count for stride, count in self.channels.items()}
-        return {**self.layout.config(), "attach": self.attach, "channels": channels, "inputs": self.inputs}
+        return {**self.layout.config(), "attach": self.attach, "channels": self.channels, "inputs": self.inputs}
 
     def forward(self, look: Look) -> Tensor:
         look.require(self.needs)

@@ -40,9 +40,8 @@ class FastRcnn(FindsBoxes, nn.Module):
     ) -> None:
         super().__init__()
         self.classes = tuple(classes)
-        self.channels = {int(stride): count for stride, count in channels.items()}
         self.pool, self.proposals, self.width = pool, proposals, width
-        self.pyramid = Pyramid(self.channels, width, finest=True)
+        self.pyramid = Pyramid(channels, width, finest=True)
         cells = GRID * GRID if pool == "region" else sum(part * part for part in PARTS)
         self.reader = RegionReader(cells * width, len(classes), HIDDEN)
 
@@ -57,9 +56,8 @@ class FastRcnn(FindsBoxes, nn.Module):
 
     def config(self) -> dict[str, Any]:
         """Plain values that rebuild this head: ``FastRcnn(**config)``."""
-        channels = {str(stride): count for stride, count in self.channels.items()}
         shape = {"pool": self.pool, "proposals": self.proposals, "width": self.width}
-        return {"classes": list(self.classes), "channels": channels, **shape}
+        return {"classes": list(self.classes), "channels": self.pyramid.channels, **shape}
 
     def forward(self, look: Look) -> Regions:
         look.require(self.needs)

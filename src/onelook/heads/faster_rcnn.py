@@ -50,9 +50,8 @@ class FasterRcnn(FindsBoxes, nn.Module):
     def __init__(self, classes: Sequence[str], *, channels: Mapping[str, int], width: int = WIDTH) -> None:
         super().__init__()
         self.classes = tuple(classes)
-        self.channels = {int(stride): count for stride, count in channels.items()}
         self.width = width
-        self.pyramid = Pyramid(self.channels, width)
+        self.pyramid = Pyramid(channels, width)
         self.each = len(SIZES) * len(RATIOS)
         self.proposer = separable(width, width)
         self.objectness, self.shifts = nn.Conv2d(width, self.each, 1), nn.Conv2d(width, 4 * self.each, 1)
@@ -74,8 +73,7 @@ class FasterRcnn(FindsBoxes, nn.Module):
 
     def config(self) -> dict[str, Any]:
         """Plain values that rebuild this head: ``FasterRcnn(**config)``."""
-        channels = {str(stride): count for stride, count in self.channels.items()}
-        return {"classes": list(self.classes), "channels": channels, "width": self.width}
+        return {"classes": list(self.classes), "channels": self.pyramid.channels, "width": self.width}
 
     def forward(self, look: Look) -> Staged:
         look.require(self.needs)

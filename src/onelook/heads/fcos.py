@@ -54,9 +54,8 @@ class Fcos(FindsBoxes, nn.Module):
     def __init__(self, classes: Sequence[str], *, channels: Mapping[str, int], width: int = WIDTH, depth: int = DEPTH) -> None:
         super().__init__()
         self.classes = tuple(classes)
-        self.channels = {int(stride): count for stride, count in channels.items()}
         self.width, self.depth = width, depth
-        self.pyramid = Pyramid(self.channels, width)
+        self.pyramid = Pyramid(channels, width)
         strides = self.pyramid.strides
         self.what = nn.ModuleList([nn.Sequential(*(separable(width, width) for _ in range(depth))) for _ in strides])
         self.where = nn.ModuleList([nn.Sequential(*(separable(width, width) for _ in range(depth))) for _ in strides])
@@ -78,8 +77,7 @@ class Fcos(FindsBoxes, nn.Module):
 
     def config(self) -> dict[str, Any]:
         """Plain values that rebuild this head: ``Fcos(**config)``."""
-        channels = {str(stride): count for stride, count in self.channels.items()}
-        return {"classes": list(self.classes), "channels": channels, "width": self.width, "depth": self.depth}
+        return {"classes": list(self.classes), "channels": self.pyramid.channels, "width": self.width, "depth": self.depth}
 
     def forward(self, look: Look) -> Cells:
         look.require(self.needs)

@@ -56,8 +56,7 @@ class HeatMap(FindsPoints, nn.Module):
         self.layout = Layout.of(classes, pairs, skeleton)
         self.classes = self.layout.names
         self.width = width
-        self.channels = {int(stride): count for stride, count in channels.items()}
-        self.pyramid = Pyramid(self.channels, width, finest=True)
+        self.pyramid = Pyramid(channels, width, finest=True)
         self.tower = nn.Sequential(*(separable(width, width, 5) for _ in range(DEPTH)))
         self.output = nn.Conv2d(width, len(classes), 1)
 
@@ -73,8 +72,7 @@ class HeatMap(FindsPoints, nn.Module):
 
     def config(self) -> dict[str, Any]:
         """Plain values that rebuild this head: ``HeatMap(**config)``."""
-        channels = {str(stride): count for stride, count in self.channels.items()}
-        return {**self.layout.config(), "channels": channels, "width": self.width}
+        return {**self.layout.config(), "channels": self.pyramid.channels, "width": self.width}
 
     def forward(self, look: Look) -> Heat:
         look.require(self.needs)

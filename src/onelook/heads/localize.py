@@ -66,7 +66,7 @@ class Localize(nn.Module):
         super().__init__()
         self.classes = tuple(classes)
         self.attach, self.loss_name, self.inputs = attach, loss, inputs
-        self.channels = {int(stride): count for stride, count in channels.items()}
+        self.channels = dict(channels)
         count = 5 + len(classes)
         if attach == "conv":
             self.pyramid = Pyramid(self.channels, WIDTH, finest=True)
@@ -88,8 +88,7 @@ class Localize(nn.Module):
 
     def config(self) -> dict[str, Any]:
         """Plain values that rebuild this head: ``Localize(**config)``."""
-        channels = {str(stride): count for stride, count in self.channels.items()}
-        shape = {"attach": self.attach, "channels": channels, "inputs": self.inputs, "loss": self.loss_name}
+        shape = {"attach": self.attach, "channels": self.channels, "inputs": self.inputs, "loss": self.loss_name}
         return {"classes": list(self.classes), **shape}
 
     def forward(self, look: Look) -> Votes:

@@ -40,9 +40,8 @@ class OverFeat(FindsBoxes, nn.Module):
     def __init__(self, classes: Sequence[str], *, channels: Mapping[str, int], width: int = WIDTH, hidden: int = HIDDEN) -> None:
         super().__init__()
         self.classes = tuple(classes)
-        self.channels = {int(stride): count for stride, count in channels.items()}
         self.width, self.hidden = width, hidden
-        self.pyramid = Pyramid(self.channels, width, finest=True)
+        self.pyramid = Pyramid(channels, width, finest=True)
         self.connected = nn.Conv2d(width, hidden, SIDE, dilation=POOL)
         self.normal = nn.BatchNorm2d(hidden)
         self.kind, self.box = nn.Conv2d(hidden, 1 + len(classes), 1), nn.Conv2d(hidden, 4 * len(classes), 1)
@@ -59,8 +58,7 @@ class OverFeat(FindsBoxes, nn.Module):
 
     def config(self) -> dict[str, Any]:
         """Plain values that rebuild this head: ``OverFeat(**config)``."""
-        channels = {str(stride): count for stride, count in self.channels.items()}
-        return {"classes": list(self.classes), "channels": channels, "width": self.width, "hidden": self.hidden}
+        return {"classes": list(self.classes), "channels": self.pyramid.channels, "width": self.width, "hidden": self.hidden}
 
     def forward(self, look: Look) -> Regions:
         look.require(self.needs)

@@ -28,10 +28,11 @@ def separable(inputs: int, outputs: int, size: int = 3) -> nn.Sequential:
 class Pyramid(nn.Module):
     """Maps by stride (B, C, h, w) -> as many maps (B, width, h, w), fine to coarse; with ``finest`` only the first of them."""
 
-    def __init__(self, channels: Mapping[int, int], width: int, *, finest: bool = False) -> None:
+    def __init__(self, channels: Mapping[str, int], width: int, *, finest: bool = False) -> None:
         super().__init__()
-        self.strides = tuple(sorted(channels))
-        self.sides = nn.ModuleList([convolve(channels[stride], width) for stride in self.strides])
+        self.channels = dict(channels)  # by stride, in words, as a head's configuration has them
+        self.strides = tuple(sorted(map(int, channels)))
+        self.sides = nn.ModuleList([convolve(channels[str(stride)], width) for stride in self.strides])
         self.smooth = nn.ModuleList([separable(width, width) for _ in (self.strides[:1] if finest else self.strides)])
 
     def forward(self, maps: Mapping[int, Tensor]) -> list[Tensor]:

@@ -54,9 +54,8 @@ class Yolo(FindsBoxes, nn.Module):
     ) -> None:
         super().__init__()
         self.classes = tuple(classes)
-        self.channels = {int(stride): count for stride, count in channels.items()}
         self.width, self.depth = width, depth
-        self.pyramid = Pyramid(self.channels, width)
+        self.pyramid = Pyramid(channels, width)
         strides = self.pyramid.strides
         self.each = len(anchors) // len(strides)
         self.shapes = [list(map(float, shape)) for shape in anchors]
@@ -82,8 +81,13 @@ class Yolo(FindsBoxes, nn.Module):
 
     def config(self) -> dict[str, Any]:
         """Plain values that rebuild this head: ``Yolo(**config)``."""
-        channels = {str(stride): count for stride, count in self.channels.items()}
-        return {"classes": list(self.classes), "channels": channels, "anchors": self.shapes, "width": self.width, "depth": self.depth}
+        return {
+            "classes": list(self.classes),
+            "channels": self.pyramid.channels,
+            "anchors": self.shapes,
+            "width": self.width,
+            "depth": self.depth,
+        }
 
     def forward(self, look: Look) -> Tensor:
         look.require(self.needs)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from onelook.calibrate import Bin
 from onelook.fit import Step
@@ -67,6 +68,9 @@ def time_plot(points: Sequence[tuple[str, float, float]]) -> str:
     """AP50 against milliseconds a picture (logarithmic), one dot a method."""
     figure, axes = _blank(6.2, 4.0, "milliseconds a picture", "AP50")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
     for name, ms, accuracy in points:
         axes.scatter([ms], [accuracy], color=BLUE)
         axes.annotate(name, (ms, accuracy), textcoords="offset points", xytext=(6, 4), fontsize=8)
