@@ -1,6 +1,7 @@
 """From pictures with boxes or points to a judged head in a file: real flowers laid on real walls, so that boxes are known to the pixel."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from onelook.data.augment import recipe_by_name
 from onelook.data.pictures import picture_size, read_bytes
 from onelook.data.samples import Dataset, objects_of
 from onelook.errors import BudgetError, DataError, HeadError
+from onelook.fit import Step
 from onelook.heads import TASKS
 from tests.conftest import SIDE, write_scenes
 
@@ -103,6 +105,18 @@ def test_two_runs_give_equal_bytes(scenes: Path, small: Model) -> None:
 
     one, other = weights(), weights()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_ctrl_c_keeps_what_was_learned(scenes: Path, small: Model) -> None:
+    def through(title: str, steps: Iterator[Step]) -> Iterator[Step]:
+        for step in steps:
+            yield step
+            if step.epoch == 2:
+                raise KeyboardInterrupt
+
+    fitted = small.fit("flowers", data(scenes, "train"), head="detect", epochs=8, hold_out=False, through=through)
+    assert fitted.interrupted
+    assert next(small.predict([scenes / "val" / "scene100.png"], conf=0.0))["flowers"].xyxy.shape[1] == 4
 
 
 @pytest.mark.parametrize("recipe", ["light", "photo", "aerial", "microscope"])

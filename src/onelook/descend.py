@@ -86,22 +86,32 @@ def select_objects(
     out = rows.folds == 0 if hold_out else ~everything
     if epochs is None:
         epochs = usual_epochs(problem.task, len(rows)) if budget is None else epochs_within(problem, head, len(rows), budget)
-    _descend(problem, head, ~out, epochs, 1.0, through)
+    whole = _descend(problem, head, ~out, epochs, 1.0, through)
     metrics: dict[str, Any] = {"n": 0}
     if hold_out:
         metrics = judged(problem, cast(ObjectHead, head), out.nonzero().flatten())
-        _descend(problem, head, everything, LAST_EPOCHS, LAST_RATE, through)
-    return Selected(cast(ObjectHead, head), (), metrics, torch.zeros(0), torch.zeros(0, dtype=torch.long))
+        whole = whole and _descend(problem, head, everything, LAST_EPOCHS, LAST_RATE, through)
+    return Selected(cast(ObjectHead, head), (), metrics, torch.zeros(0), torch.zeros(0, dtype=torch.long), not whole)
 
 
-def _descend(problem: Problem, head: nn.Module, keep: Tensor, epochs: int, rate: float, through: Steps) -> None:
+def _descend(problem: Problem, head: nn.Module, keep: Tensor, epochs: int, rate: float, through: Steps) -> bool:
+    """Train on the pictures where ``keep`` is true; false if Ctrl-C came after the first epoch, and the head is as it was then."""
     recipe = Recipe("adamw", epochs, RATE * rate, WEIGHT_DECAY, WARMUP, seed=problem.seed)
     batches = problem.rows.batches(keep, cast(ObjectHead, head).needs, problem.seed, BATCH)
     per_epoch = max(1, -(-int(keep.sum()) // BATCH))
     groups = head.groups(*rates(problem.backbone)) if isinstance(head, Tailed) else None
     title = f"{int(keep.sum())} pictures"
-    for _ in through(title, fit(head, batches, recipe, groups=groups, batches_per_epoch=per_epoch)):
-        pass
+    done = 0
+    steps = fit(head, batches, recipe, groups=groups, batches_per_epoch=per_epoch)
+    try:
+        for step in through(title, steps):
+            done = step.epoch
+    except KeyboardInterrupt:
+        cast(Any, steps).close()  # leaves the head with the weights of the last whole epoch
+        if not done:
+            raise
+        return False
+    return True
 
 
 @torch.inference_mode()

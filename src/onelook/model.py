@@ -35,7 +35,7 @@ from onelook.data.samples import Dataset, objects_of
 from onelook.descend import fresh, select_objects
 from onelook.engines import Engine, make_engine
 from onelook.errors import BackboneError, DataError, HeadError, ModelFileError
-from onelook.gather import Gatherer
+from onelook.gather import Gatherer, check_learnable
 from onelook.heads import HEADS, KINDS, TASKS, Classify, Facts, Head, ObjectHead
 from onelook.heads.facts import Attach
 from onelook.heads.rcnn import Rcnn
@@ -79,6 +79,7 @@ class Fitted:
     seconds_look: float
     seconds_fit: float
     looked: int
+    interrupted: bool = False
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,11 @@ class Model:
         record = HeadRecord(head, selected.head.config(), cut, data.kind, apart, versions=_versions(), method=method)
         self.records[name] = record
         images, seconds = len(data) - len(gather.refused), time.perf_counter() - begun - gather.seconds
-        return Fitted(name, images, cut, gather.refused, selected.held_out, selected.tried, climbed, gather.seconds, seconds, gather.looked)
+        interrupted = selected.interrupted or (climbed is not None and climbed.interrupted)
+        return Fitted(
+            name, images, cut, gather.refused, selected.held_out, selected.tried, climbed, gather.seconds, seconds, gather.looked,
+            interrupted,
+        )  # fmt: skip
 
     def _fit_objects(
         self,
@@ -247,6 +252,7 @@ class Model:
         through: Steps,
     ) -> Selected:
         data, backbone = gather.data, self.backbone
+        check_learnable(data)
         facts = Facts(data.classes, backbone.channels, backbone.embedding_size, (), data.layout, attach)
         needs = fresh(method, facts).needs
         cuts: tuple[int, ...] = ()

@@ -188,7 +188,8 @@ class Candidate:
 class Selected:
     """A fitted head, what was compared, its judge's figures, and its scores (m, K) on the held-out pictures ``where``.
 
-    The scores are those of models that had not seen the pictures; the temperature fitted to them is in the head.
+    The scores are those of models that had not seen the pictures; the temperature fitted to them is in the head. ``interrupted``: training
+    was stopped before its end, and the head is as it was then.
     """
 
     head: Head
@@ -196,6 +197,7 @@ class Selected:
     held_out: dict[str, Any]
     scores: Tensor
     where: Tensor
+    interrupted: bool = False
 
 
 def names_of(needs: Needs) -> str:

@@ -165,6 +165,7 @@ def train(
             "total": round(time.perf_counter() - begun, 3),
         },
         "looked": fitted.looked,
+        "interrupted": fitted.interrupted,
         "ladder": fitted.climbed.to_json() if fitted.climbed else None,
     }
     _write_run(folder, sides, fitted, result | {"options": options, "geometry": asdict(model.geometry_of(name))})

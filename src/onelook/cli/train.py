@@ -80,7 +80,6 @@ def train(
         augment=augment.value if augment else None, balance=balance, size=size, geometry=geometry.value if geometry else None,
         replace=replace, seed=seed, device=device.value, report=report, tensorboard=tensorboard, progress=progress(quiet),
     )  # fmt: skip
-    interrupted = result["ladder"] is not None and result["ladder"]["interrupted"]
     if json:
         emit(result)
     else:
@@ -88,7 +87,7 @@ def train(
         if report:
             say(f"report: {report / 'index.html'}")
         say(f"try: onelook predict PICTURE --model {model}")
-    if interrupted:
+    if result["interrupted"]:
         raise typer.Exit(130)
 
 
