@@ -291,8 +291,8 @@ def test_interrupt_on_the_ladder_saves_the_best_rung(run: Run, photos: Path, tra
 
 
 def commands() -> list[list[str]]:
-    found = [["train"], ["val"], ["predict"], ["info"], ["retrain"], ["bench"], ["doctor"], ["demo"]]
-    return [*found, ["data", "check"], ["data", "views"], ["cache", "list"], ["cache", "clear"]]
+    found = [["train"], ["val"], ["predict"], ["compare"], ["info"], ["retrain"], ["bench"], ["doctor"], ["demo"]]
+    return [*found, ["data", "check"], ["data", "convert"], ["data", "views"], ["cache", "list"], ["cache", "clear"]]
 
 
 def test_every_command_is_listed() -> None:

@@ -42,7 +42,7 @@ def read(
     """
     source = Path(source)
     if not source.exists():
-        raise UnreadableError(f"{source}: no such folder or file")
+        raise UnreadableError(f"{source}: no such folder or table")
     if task in OBJECT_TASKS:
         return assemble(_read_objects(source, split, task == "keypoints"), task, classes)
     if source.is_dir():
