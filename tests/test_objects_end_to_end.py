@@ -55,10 +55,10 @@ def test_the_usual_detector_finds_flowers(scenes: Path, small: Model, tmp_path: 
 @pytest.mark.real
 @pytest.mark.parametrize(
     ("method", "least"),
-    [("yolo", 0.5), ("faster_rcnn", 0.6), ("rcnn", 0.3), ("windows", 0.1), ("fast_rcnn", 0.2), ("sppnet", 0.1), ("overfeat", 0.2)],
+    [("yolo", 0.4), ("faster_rcnn", 0.6), ("rcnn", 0.3), ("windows", 0.1), ("fast_rcnn", 0.2), ("sppnet", 0.1), ("overfeat", 0.2)],
 )
 def test_the_others_find_some(method: str, least: float, scenes: Path, small: Model) -> None:
-    small.fit("flowers", data(scenes, "train"), head="detect", method=method, epochs=12, hold_out=False)
+    small.fit("flowers", data(scenes, "train"), head="detect", method=method, epochs=24, hold_out=False)
     assert small.evaluate("flowers", data(scenes, "val")).metrics["ap50"] > least
 
 

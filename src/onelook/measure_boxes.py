@@ -18,7 +18,7 @@ from onelook.boxes import box_iou, xyxy_to_xywh
 from onelook.measure import wilson_interval
 from onelook.objects import Objects
 
-CONF = 0.25  # lowest score of a box that counts as an answer, where no other is given
+CONF = 0.2  # lowest score of a box that counts as an answer, where no other is given
 SIZES = ("small", "medium", "large")  # areas under 32^2, under 96^2, and above
 CURVE_POINTS = 101
 

@@ -16,7 +16,7 @@ def predict(
     ] = None,
     heads: Annotated[str | None, typer.Option(metavar="A,B", help="Which heads to ask (default: all).")] = None,
     draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Write pictures with their answers here.")] = None,
-    conf: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lowest score of boxes (0.001: all, to recompute AP).")] = 0.25,
+    conf: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lowest score of boxes (0.001: all, to recompute AP).")] = 0.2,
     tta: Tta = TtaName.none,
     weights: Weights = None,
     device: DeviceOption = Device.auto,

@@ -151,10 +151,12 @@ def _headline(metrics: dict[str, Any]) -> str:
 
 
 def _data(data: Dataset, images: dict[str, int]) -> Section:
-    total = len(data)
-    rows = tuple((name, str(count), f"{count / max(total, 1):.0%}") for name, count in data.counts().items())
+    counts = data.counts()
+    total = sum(counts.values()) if data.kind == "objects" else len(data)
+    rows = tuple((name, str(count), f"{count / max(total, 1):.0%}") for name, count in counts.items())
+    what = {"objects": ("class", "boxes"), "points": ("point", "pictures with it")}.get(data.kind, ("class", "training pictures"))
     text = f"{images['train']} pictures to learn from, {images['val']} that only report, {images['refused']} that could not be read."
-    table = None if data.kind == "values" else Table(("class", "training pictures", "share"), rows)
+    table = None if data.kind == "values" else Table((*what, "share"), rows)
     return Section("The pictures", text, table=table, note=data.found)
 
 

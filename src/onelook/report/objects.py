@@ -54,7 +54,7 @@ def _points_apart(said: torch.Tensor, truth: Objects) -> tuple[float, str]:
 
 def _drawn(path: Any, said: Any, truth: Objects) -> Image.Image:
     picture = open_picture(path)
-    pen, width = ImageDraw.Draw(picture), max(1, max(picture.size) // 200)
+    pen, width = ImageDraw.Draw(picture), max(1, max(picture.size) // 80)
     if isinstance(said, Found):
         for colour, boxes in ((GREEN, truth.boxes), (RED, said.boxes[said.scores >= CONF])):
             for box in boxes.tolist():
