@@ -82,7 +82,7 @@ def fit_peer(model: FasterRCNN, data: Dataset, seconds: float) -> int:
     model.train()
     epoch = 0
     while True:
-        for start in range(0, len(examples), BATCH):
+        for _ in range(0, len(examples), BATCH):
             order = torch.randperm(len(examples), generator=draw)[:BATCH].tolist()
             images, targets = zip(*(mirrored(*examples[i], bool(torch.rand(1, generator=draw) < 0.5)) for i in order), strict=True)
             for group in optimizer.param_groups:
@@ -95,7 +95,6 @@ def fit_peer(model: FasterRCNN, data: Dataset, seconds: float) -> int:
             steps += 1
             if time.perf_counter() - begun > seconds:
                 return epoch
-            _ = start
         epoch += 1
         print(f"epoch {epoch}, loss {float(loss.detach()):.3f}, {time.perf_counter() - begun:.0f} s", flush=True)
 

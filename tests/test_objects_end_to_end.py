@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from onelook import Geometry, Model, read
+from onelook import Geometry, Model, proposals, read
 from onelook.backbone import Backbone
 from onelook.cli import main
+from onelook.compare import compare
 from onelook.data.augment import recipe_by_name
 from onelook.data.pictures import picture_size, read_bytes
 from onelook.data.samples import Dataset, objects_of
-from onelook.errors import BudgetError, DataError, HeadError
+from onelook.errors import BudgetError, DataError, HeadError, OnelookError
 from onelook.fit import Step
 from onelook.heads import TASKS
 from tests.conftest import SIDE, write_scenes
@@ -119,6 +120,46 @@ def test_ctrl_c_keeps_what_was_learned(scenes: Path, small: Model) -> None:
     assert next(small.predict([scenes / "val" / "scene100.png"], conf=0.0))["flowers"].xyxy.shape[1] == 4
 
 
+def test_the_whole_network_trains_with_the_detector(scenes: Path, small: Model) -> None:
+    fitted = small.fit("flowers", data(scenes, "train").pick(range(6)), head="detect", freeze="none", epochs=1, hold_out=False)
+    assert fitted.cut == 0
+    assert small.evaluate("flowers", data(scenes, "val").pick(range(2))).metrics["n"] == 2
+
+
+def test_proposed_regions_reach_a_head_behind_a_tail(scenes: Path, small: Model) -> None:
+    few = data(scenes, "train").pick(range(6))
+    small.fit("flowers", few, head="detect", method="sppnet", freeze="stride16", epochs=1, hold_out=False)
+    assert small.evaluate("flowers", few).metrics["n"] == 6
+
+
+def test_a_class_that_is_told_apart_at_once_is_not_lost(scenes: Path, small: Model) -> None:
+    """Mining finds no negative within the margin; those there were must stay."""
+    small.fit("flowers", data(scenes, "train").pick(range(4)), head="detect", method="windows", hold_out=False)
+    head: Any = small.heads["flowers"]
+    assert bool(head.weight.any())
+
+
+def test_every_picture_is_asked_once(scenes: Path, small: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    small.fit("flowers", data(scenes, "train"), head="detect", epochs=1, hold_out=False)
+    head: Any = small.heads["flowers"]
+    asked: list[int] = []
+    find = type(head).find
+    monkeypatch.setattr(type(head), "find", lambda self, raw, placements: asked.append(len(placements)) or find(self, raw, placements))
+    small.evaluate("flowers", data(scenes, "val"))
+    assert sum(asked) == 12
+
+
+def test_a_method_that_cannot_run_has_its_reason_in_its_row(scenes: Path, cache_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking() -> Any:
+        raise OnelookError('selective search needs OpenCV; run: pip install "onelook[regions]"')
+
+    monkeypatch.setattr(proposals, "_search", lacking)
+    few = data(scenes, "val").pick(range(4))
+    found = compare(few, few, ["sppnet"], size=160, cache=cache_root, device="cpu")
+    assert found.rows[0].error is not None
+    assert "onelook[regions]" in found.rows[0].error
+
+
 @pytest.mark.parametrize("recipe", ["light", "photo", "aerial", "microscope"])
 def test_boxes_move_with_every_view(recipe: str, scenes: Path, small: Model) -> None:
     """A bright square's box, moved without pixels, is where the pixels of the view show it."""
@@ -165,6 +206,17 @@ class TestCommands:
         assert "flower" in capsys.readouterr().out
         run("info", model)
         assert "AP50" in capsys.readouterr().out
+
+    def test_retrain_at_another_size(self, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        model = tmp_path / "m.onelook"
+        run("train", scenes / "train" / "labels.csv", "--task", "detect", "--method", "yolo", "--name", "flowers", "--model", model,
+        "--val", "0.25",
+            "--size", "128", "--epochs", "1", "--quiet")  # fmt: skip
+        run("retrain", model, "--size", "160", "--quiet")
+        again = Model.load(model, device="cpu")
+        assert again.geometry is not None
+        assert again.geometry.size == 160
+        assert again.records["flowers"].method == "yolo"
 
     def test_compare(self, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         run("compare", scenes / "train" / "labels.csv", "--methods", "fcos,faster_rcnn", "--val", "0.25", "--size", "128", "--budget",

@@ -16,7 +16,7 @@ from typing import Any, cast
 from torch import nn
 
 from onelook.data.samples import Dataset
-from onelook.errors import DataError, HeadError
+from onelook.errors import DataError, HeadError, OnelookError
 from onelook.heads import TASKS
 from onelook.heads.rcnn import Rcnn
 from onelook.look import Mode, Needs
@@ -109,7 +109,7 @@ def compare(
         model.choose_geometry(method, size, geometry)
         try:
             rows.append(_row(model, method, train, val, budget / len(chosen) if budget else None, seed, progress))
-        except (DataError, HeadError) as error:
+        except OnelookError as error:
             rows.append(Row(method, error=str(error)))
         progress.say(f"{method}: AP50 {rows[-1].ap50}, {rows[-1].ms:.1f} ms a picture, {rows[-1].minutes:.1f} minutes")
     return Comparison(tuple(rows), tuple(_ratios(rows)), len(train), len(val))
@@ -130,12 +130,12 @@ def _row(model: Model, method: str, train: Dataset, val: Dataset, budget: float 
 def _forwards(model: Model, method: str, data: Dataset) -> float:
     """How many times the network looks at a picture, or at a part of it."""
     head = model.head(method)
-    if not getattr(head, "by_crops", False):
+    if not isinstance(head, Rcnn):
         return 1.0
     counts: list[int] = []
     for seen in look_at(model.looker(model.geometry_of(method)), [sample.path for sample in data.samples[:TIMED]], head.needs):
         if not isinstance(seen, Refused):
-            boxes = cast(Rcnn, head).boxes_of(seen.look)
+            boxes = head.boxes_of(seen.look)
             counts += (((boxes[..., 2:] - boxes[..., :2]) > 0).all(2)).sum(1).tolist()
     return float(sum(counts)) / max(1, len(counts))
 

@@ -4,7 +4,7 @@ regression.
 Girshick et al. 2014, sections 2.3 and appendix C. Positives are the labelled boxes, negatives what overlaps them by less than 0.3; every
 round adds the negatives that a class's machine finds likelier than its margin allows. Boxes are learned from regions that overlap an
 object by at least 0.6.
-Memory holds a bounded number of crops' features, whatever the number of pictures.
+Memory holds a bounded number of crops' features a class, whatever the number of pictures.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from onelook.progress import QUIET, Progress
 from onelook.rows import Rows
 
 BACKGROUND, NEAR = 0.3, 0.6  # IoU below which a crop is no object, and from which its box is learned from
-ROUNDS, KEPT = 3, 8_000  # of mining; negatives a class at most
+ROUNDS, KEPT = 3, 8_000  # of mining; crops of a kind a class at most
 FIRST = 20  # negatives of a picture with which a class's first machine is fitted
 SLACK, SHRINKAGE = 1e-3, 1000.0  # C of the support vector machines, penalty of the ridge
 WINDOWS = 150  # of a grid, drawn from each picture, that are learned from
@@ -60,13 +60,13 @@ class _Source:
         key = CacheKey(backbone.fingerprint, len(backbone.stages), Needs(embedding=True), Geometry(CROP), f"crops-{CONTEXT:.3f}", 0)
         self.cache = FeatureCache(self.rows.shelf.root, key, backbone)
         self.placement = Geometry(CROP).place(CROP, CROP)
-        self.size = looker.geometry
+        self.geometry = looker.geometry
 
     def picture(self, index: int) -> tuple[Tensor, Tensor, Objects]:
         """Boxes (R, 4) in input pixels, their features (R, D), and what is in the picture."""
         truth = self.rows.moved(index, 0)
         boxes = torch.cat([truth.learnable.boxes, self._candidates(index, truth)])
-        digest = hashlib.sha256(f"{self.rows.digests[index]}{self.size}{boxes.tolist()}".encode()).hexdigest()[:32]
+        digest = hashlib.sha256(f"{self.rows.digests[index]}{self.geometry}{boxes.tolist()}".encode()).hexdigest()[:32]
         names = [(digest, number) for number in range(len(boxes))]
         if self.cache.missing(names):
             pixels = next(iter(self.rows.looks(Needs(maps=(PIXELS,)), torch.tensor([index]))))[0].maps[PIXELS][0]
@@ -84,7 +84,7 @@ class _Source:
 
     def _candidates(self, index: int, truth: Objects) -> Tensor:
         if isinstance(self.head, Windows):
-            placement = self.rows.looker.geometry.place(*self.rows.objects.sizes[index])  # type: ignore[union-attr]
+            placement = self.geometry.place(*self.rows.objects.sizes[index])  # type: ignore[union-attr]
             every = self.head.boxes_of(Look((placement,)))[0]
             draw = torch.Generator().manual_seed(index)
             return every[torch.randperm(len(every), generator=draw)[:WINDOWS]]
@@ -95,34 +95,39 @@ class _Source:
 
 
 def _fit(source: _Source, head: Rcnn, indices: list[int]) -> None:
-    classes = len(head.classes)
-    positives: list[list[Tensor]] = [[] for _ in range(classes)]
-    negatives: list[Tensor] = [torch.zeros(0, head.inputs) for _ in range(classes)]
-    near: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(classes)]
+    classes = range(len(head.classes))
+    nothing = torch.zeros(0, head.inputs)
+    positives, negatives = ([nothing for _ in classes] for _ in range(2))
+    near = [(nothing, torch.zeros(0, 4)) for _ in classes]
     for boxes, features, truth in source.pictures(indices, "crops"):
         objects = truth.learnable
-        count = len(objects)
-        for label in range(classes):
+        labelled = torch.arange(len(boxes)) < len(objects)
+        for label in classes:
             mine = objects.boxes[objects.labels == label]
-            positives[label].append(features[:count][objects.labels == label])
-            overlap = box_iou(boxes, mine).amax(1) if len(mine) else torch.zeros(len(boxes))
-            spare = (overlap < BACKGROUND).nonzero().flatten()
+            positives[label] = torch.cat([positives[label], features[: len(objects)][objects.labels == label]])[-KEPT:]
+            spare = _background(boxes, truth, label).nonzero().flatten()
             negatives[label] = torch.cat([negatives[label], features[spare[:: max(1, len(spare) // FIRST)]]])[-KEPT:]
-            close = (overlap >= NEAR).nonzero().flatten()
-            close = close[close >= count]
-            if len(close):
-                nearest = mine[box_iou(boxes[close], mine).argmax(1)]
-                near[label].append((features[close], encode(nearest, boxes[close])))
-    whole = torch.cat([part for parts in positives for part in parts] + negatives)
+            if len(mine):
+                overlap, nearest = box_iou(boxes, mine).max(1)
+                close = (overlap >= NEAR) & ~labelled
+                learned = (features[close], encode(mine[nearest[close]], boxes[close]))
+                near[label] = cast(Any, tuple(torch.cat(pair)[-KEPT:] for pair in zip(near[label], learned, strict=True)))
+    whole = torch.cat([*positives, *negatives])
     mean, deviation = whole.mean(0), whole.std(0).clamp_min(1e-3)
     for turn in range(ROUNDS):
-        for label in range(classes):
-            _separate(head, label, torch.cat(positives[label]), negatives[label], mean, deviation)
+        for label in classes:
+            _separate(head, label, positives[label], negatives[label], mean, deviation)
         if turn < ROUNDS - 1:
             negatives = _mine(source, head, indices, negatives)
     if not isinstance(head, Windows):
-        for label in range(classes):
-            _regress(head, label, near[label], mean, deviation)
+        for label in classes:
+            _regress(head, label, *near[label], mean, deviation)
+
+
+def _background(boxes: Tensor, truth: Objects, label: int) -> Tensor:
+    """Which boxes (R,) overlap no object of a class, ignored ones included."""
+    mine = truth.boxes[truth.labels == label]
+    return box_iou(boxes, mine).amax(1) < BACKGROUND if len(mine) else torch.ones(len(boxes), dtype=torch.bool)
 
 
 def _separate(head: Rcnn, label: int, positives: Tensor, negatives: Tensor, mean: Tensor, deviation: Tensor) -> None:
@@ -142,27 +147,28 @@ def _separate(head: Rcnn, label: int, positives: Tensor, negatives: Tensor, mean
 
 
 def _mine(source: _Source, head: Rcnn, indices: list[int], negatives: list[Tensor]) -> list[Tensor]:
-    """The negatives of each class that are still hard, with those of all pictures that now are."""
-    found = [[kept[kept @ head.weight[label] + head.bias[label] > -1]] for label, kept in enumerate(negatives)]
+    """The negatives of each class with those of all pictures that its machine does not keep at its margin's distance; the hardest KEPT."""
+    mined = list(negatives)
     for boxes, features, truth in source.pictures(indices, "hard negatives"):
         margins = features @ head.weight.T + head.bias
         for label in range(len(head.classes)):
-            mine = truth.boxes[truth.labels == label]
-            overlap = box_iou(boxes, mine).amax(1) if len(mine) else torch.zeros(len(boxes))
-            found[label].append(features[(overlap < BACKGROUND) & (margins[:, label] > -1)])
-    mined = []
-    for label, parts in enumerate(found):
-        every = torch.unique(torch.cat(parts), dim=0)  # type: ignore[no-untyped-call]
-        order = (every @ head.weight[label] + head.bias[label]).argsort(descending=True)
-        mined.append(every[order[:KEPT]])
-    return mined
+            hard = _background(boxes, truth, label) & (margins[:, label] > -1)
+            mined[label] = torch.cat([mined[label], features[hard]])
+            if len(mined[label]) > 2 * KEPT:
+                mined[label] = _hardest(head, label, mined[label])
+    return [_hardest(head, label, every) for label, every in enumerate(mined)]
 
 
-def _regress(head: Rcnn, label: int, near: list[tuple[Tensor, Tensor]], mean: Tensor, deviation: Tensor) -> None:
+def _hardest(head: Rcnn, label: int, features: Tensor) -> Tensor:
+    """Of crops (N, D) that are not of a class the KEPT likeliest by its machine, each once."""
+    once = torch.unique(features, dim=0)  # type: ignore[no-untyped-call]
+    return cast(Tensor, once[(once @ head.weight[label]).argsort(descending=True)[:KEPT]])
+
+
+def _regress(head: Rcnn, label: int, features: Tensor, codes: Tensor, mean: Tensor, deviation: Tensor) -> None:
     """How regions near an object of one class should be moved to it."""
-    if not near:
+    if not len(features):
         return
-    features, codes = (torch.cat(parts) for parts in zip(*near, strict=True))
     ridge = Ridge(alpha=SHRINKAGE).fit(((features - mean) / deviation).numpy(), codes.numpy())
     weight = torch.from_numpy(ridge.coef_).float() / deviation
     head.ridge[label, :, :-1] = weight

@@ -9,13 +9,14 @@ judged on it, and then trained on for two epochs with all pictures.
 import time
 from copy import deepcopy
 from dataclasses import replace
+from itertools import islice
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from onelook.errors import BudgetError
-from onelook.fit import Recipe, fit
+from onelook.fit import Recipe, fit, total_loss
 from onelook.heads import HEADS, Facts, ObjectHead
 from onelook.problem import Problem, Selected
 from onelook.select import Steps, unseen
@@ -36,21 +37,18 @@ def usual_epochs(task: str, count: int) -> int:
 
 
 def epochs_within(problem: Problem, head: nn.Module, count: int, budget: float) -> int:
-    """As many epochs on ``count`` pictures as fit into ``budget`` seconds, by the time that a few steps of a copy take; at most the usual
-    number.
+    """As many epochs on ``count`` pictures as fit into ``budget`` seconds, by what a few steps of a copy take; at most the usual number.
 
     Raises BudgetError where not even one does.
     """
-    trial = deepcopy(head)
-    begun = time.perf_counter()
-    steps = 0
-    for look, target in problem.rows.batches(torch.ones(len(problem.rows), dtype=torch.bool), cast(ObjectHead, head).needs, 0, BATCH)(0):
+    trial = deepcopy(head).train()
+    batches = problem.rows.batches(torch.ones(len(problem.rows), dtype=torch.bool), cast(ObjectHead, head).needs, 0, BATCH)
+    begun, steps = time.perf_counter(), 0
+    for look, target in islice(batches(0), TRIAL + 1):
         if steps == 1:
             begun = time.perf_counter()  # the first step takes longer
-        torch.stack(list(cast(ObjectHead, trial.train()).loss(cast(ObjectHead, trial)(look), target).values())).sum().backward()  # type: ignore[no-untyped-call]
+        total_loss(trial, look, target).backward()  # type: ignore[no-untyped-call]
         steps += 1
-        if steps > TRIAL:
-            break
     epoch = (time.perf_counter() - begun) / max(1, steps - 1) * -(-count // BATCH)
     if epoch > budget:
         raise BudgetError(f"--budget {budget:.0f}s: an epoch takes about {epoch:.0f} s; give {3 * epoch:.0f}s or more, or a smaller --size")

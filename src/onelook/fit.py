@@ -154,7 +154,7 @@ def _epoch(
     total, count = 0.0, 0
     for look, target in batches:
         optimizer.zero_grad(set_to_none=True)
-        loss = _loss(head, look, target)
+        loss = total_loss(head, look, target)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if batches_per_epoch > 1:
@@ -173,7 +173,7 @@ def _step_lbfgs(head: nn.Module, batches: Batches, optimizer: torch.optim.Optimi
         optimizer.zero_grad(set_to_none=True)
         total, count = 0.0, 0
         for look, target in batches(0):
-            loss = _loss(head, look, target) * len(target)
+            loss = total_loss(head, look, target) * len(target)
             loss.backward()  # type: ignore[no-untyped-call]
             total, count = total + float(loss.detach()), count + len(target)
         for parameter in head.parameters():
@@ -186,7 +186,8 @@ def _step_lbfgs(head: nn.Module, batches: Batches, optimizer: torch.optim.Optimi
     return float(optimizer.step(closure))  # type: ignore[arg-type]
 
 
-def _loss(head: nn.Module, look: Look, target: Any) -> Tensor:
+def total_loss(head: nn.Module, look: Look, target: Any) -> Tensor:
+    """The sum of all terms of a head's loss."""
     terms: dict[str, Tensor] = head.loss(head(look), target)  # type: ignore[operator]
     return torch.stack(list(terms.values())).sum()
 

@@ -103,7 +103,7 @@ class Gatherer:
         return open_shelf(self.root, self.looker, needs, self.recipe, self.seed)
 
     def _objects(self, data: Dataset) -> ObjectTargets | None:
-        if data.kind not in ("objects", "points"):
+        if not data.of_objects:
             return None
         pairs = data.layout.pairs if data.layout else ()
         return ObjectTargets(tuple(map(objects_of, data.samples)), tuple(picture_size(sample.path) for sample in data.samples), pairs)
@@ -129,7 +129,7 @@ def check_learnable(data: Dataset) -> None:
     """Raise DataError unless there are two classes with pictures, two pictures with different values, or one object."""
     if len(data) < 2:
         raise DataError(f"{data.source}: {len(data)} usable pictures; at least 2 are needed")
-    if data.kind in ("objects", "points"):
+    if data.of_objects:
         if not any(len(objects_of(sample).learnable) for sample in data.samples):
             raise DataError(
                 f"{data.source}: none of the {len(data)} pictures has a {'box' if data.kind == 'objects' else 'key point'} to learn from"

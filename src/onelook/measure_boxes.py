@@ -20,7 +20,6 @@ from onelook.objects import Objects
 
 CONF = 0.2  # lowest score of a box that counts as an answer, where no other is given
 SIZES = ("small", "medium", "large")  # areas under 32^2, under 96^2, and above
-CURVE_POINTS = 101
 
 
 @dataclass(frozen=True, eq=False)

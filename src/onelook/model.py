@@ -31,7 +31,7 @@ from onelook.crops import select_crops
 from onelook.data.augment import recipe_by_name
 from onelook.data.pictures import find_pictures
 from onelook.data.read import OBJECT_TASKS
-from onelook.data.samples import Dataset, objects_of
+from onelook.data.samples import Dataset
 from onelook.descend import fresh, select_objects
 from onelook.engines import Engine, make_engine
 from onelook.errors import BackboneError, DataError, HeadError, ModelFileError
@@ -90,7 +90,7 @@ class Evaluated:
     paths: tuple[Path, ...]
     targets: Any  # (n, ...), or a list of Objects
     raw: Any  # (n, K), or a list of what was found
-    before: Any  # the same without any temperature
+    before: Any  # (n, K) without any temperature; None for what was found
     refused: tuple[Refused, ...]
     seconds: float
     ms: float  # a picture, look and head
@@ -259,7 +259,7 @@ class Model:
         if cut < len(backbone.stages):  # what comes behind the cut is the tail's to make
             cuts, shared = (cut,), [stride for stride in needs.maps if stride < backbone.stride_before(cut)]
             needs = Needs(maps=tuple(shared), regions=needs.regions)
-        by_crops = getattr(HEADS[method], "by_crops", False)
+        by_crops = issubclass(HEADS[method], Rcnn)
         if by_crops and cuts:
             raise HeadError(f"--method {method}: looks at crops with the frozen network; use --freeze all")
         begun = time.perf_counter()
@@ -317,7 +317,7 @@ class Model:
         if data.classes != head.classes:
             raise DataError(f"the pictures have classes {', '.join(data.classes)}, head {name!r} knows {', '.join(head.classes)}")
         begun = time.perf_counter()
-        asked = {name: head, _BEFORE: uncalibrated(head) if head.vector else head}
+        asked = {name: head, **({_BEFORE: uncalibrated(head)} if head.vector else {})}
         if head.needs.maps or tta != "none":
             found, refused = self._fresh(asked, name, data, tta)
         else:
@@ -326,14 +326,15 @@ class Model:
         if not usable:
             reason = refused[0].reason if refused else "no pictures"
             raise DataError(f"{data.source}: none of the {len(data)} pictures can be read ({reason})")
-        raws = [[found[sample.path].raws[key] for sample in usable] for key in (name, _BEFORE)]
-        raw, before = map(torch.stack, raws) if head.vector else raws
-        target: Any = torch.tensor([sample.target for sample in usable]) if head.vector else [objects_of(sample) for sample in usable]
+        raws = {key: [found[sample.path].raws[key] for sample in usable] for key in asked}
+        raw, before, target = cast(Any, raws[name]), cast(Any, None), cast(Any, [sample.target for sample in usable])
+        if head.vector:
+            raw, before, target = torch.stack(raw), torch.stack(raws[_BEFORE]), torch.tensor(target)
         judge = head.judge()
         judge.add(raw, target)
         metrics = judge.result()
         if "ece" in metrics:
-            metrics["ece_before"] = calibration_error(reliability(cast(Tensor, before), target))
+            metrics["ece_before"] = calibration_error(reliability(before, target))
         ms = [found[sample.path].ms["look"] + found[sample.path].ms[name] for sample in usable]
         paths = tuple(sample.path for sample in usable)
         return Evaluated(metrics, paths, target, raw, before, refused, time.perf_counter() - begun, sum(ms) / len(ms))
@@ -367,8 +368,8 @@ class Model:
         """The head of this name; ``imagenet`` is there without training. Raises HeadError naming those there are."""
         if name in self.heads:
             head = self.heads[name]
-            if getattr(head, "by_crops", False):
-                cast(Rcnn, head).bind(self._look_at_crops)
+            if isinstance(head, Rcnn):
+                head.bind(self._look_at_crops)
             return head
         if name == READY and self.backbone.class_names:
             return self._ready

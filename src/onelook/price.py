@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from onelook.averaged import tails_of
 from onelook.heads import Head, ObjectHead
+from onelook.heads.rcnn import Rcnn
 from onelook.look import Geometry, Look, union
 from onelook.looker import BATCH, Pixels
 from onelook.model import Model
@@ -79,7 +80,7 @@ def price(model: Model) -> Bill:
 def _of_head(name: str, head: Head, look: Look, stage_names: Sequence[str]) -> list[Part]:
     """A head's lines: one for each tail that it brings, and one for the rest."""
     module = cast(nn.Module, head)
-    if getattr(head, "by_crops", False):  # slow on purpose: one picture, once
+    if isinstance(head, Rcnn):  # slow on purpose: one picture, once
         return [_part(name, module, lambda: _ask(head, look.pick([0])), name, 1)]
     whole = _part(name, module, lambda: _ask(head, look), name)
     tails = []

@@ -50,10 +50,11 @@ class Tail(nn.Module):
 
     @property
     def needs(self) -> Needs:
-        """What is read of the shared look: the map at the cut, and what the head reads of stages before it."""
+        """What is read of the shared look: the map at the cut, what the head reads of stages before it, and its proposed regions."""
         shared = [stride for stride in self.strides if stride <= self.starts_at]
         maps = {self.starts_at, *(stride for stride in self.reads.maps if stride in shared)}
-        return Needs(tuple(sorted(maps)), tuple(stride for stride in self.reads.pooled if stride in shared))
+        pooled = tuple(stride for stride in self.reads.pooled if stride in shared)
+        return Needs(tuple(sorted(maps)), pooled, regions=self.reads.regions)
 
     def forward(self, look: Look) -> Look:
         look.require(self.needs)
@@ -70,7 +71,7 @@ class Tail(nn.Module):
             self.reads.embedding,
         )
         found = summarize(maps, x, look.placements, own, self.embed)
-        return Look(look.placements, found.maps, {**look.pooled, **found.pooled}, found.embedding)
+        return Look(look.placements, found.maps, {**look.pooled, **found.pooled}, found.embedding, look.regions)
 
     def embed(self, final: Tensor) -> Tensor:
         """The last stage's map -> the embedding (B, D)."""

@@ -89,7 +89,7 @@ def _together(model: Model, head: str, parts: Sequence[Evaluated]) -> Evaluated:
     if asked.vector:
         raw, before = (asked.merge(torch.stack([getattr(part, name) for part in parts])) for name in ("raw", "before"))
     else:
-        raw = before = [asked.merge(founds) for founds in zip(*(part.raw for part in parts), strict=True)]
+        raw, before = [asked.merge(founds) for founds in zip(*(part.raw for part in parts), strict=True)], None
     judge = asked.judge()
     judge.add(raw, first.targets)
     metrics = judge.result()

@@ -6,7 +6,7 @@ to it. Readers do not raise for one bad file among many.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from onelook.data.pictures import picture_size
@@ -152,8 +152,3 @@ def locate(name: str, roots: Iterable[Path]) -> Path:
                 if candidate.is_file():
                     return candidate
     return roots[0] / name
-
-
-def on_side(source: Source, side: str | None) -> Source:
-    """The same source with all its pictures on one side."""
-    return replace(source, pictures=tuple(replace(picture, side=side) for picture in source.pictures))

@@ -68,6 +68,11 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.samples)
 
+    @property
+    def of_objects(self) -> bool:
+        """Whether targets are ``Objects``."""
+        return self.kind in ("objects", "points")
+
     def pick(self, indices: Sequence[int]) -> "Dataset":
         """The same data set with only these samples."""
         return replace(self, samples=tuple(self.samples[index] for index in indices))

@@ -64,8 +64,7 @@ def write_split(path: Path, train: Dataset, val: Dataset | None) -> None:
     root = path.parent.resolve()
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        objects = train.kind in ("objects", "points")
-        columns = ["label"] if train.kind == "single" else [] if objects else list(train.classes)
+        columns = ["label"] if train.kind == "single" else [] if train.of_objects else list(train.classes)
         writer.writerow(["path", *columns, "split"])
         for side, data in (("train", train), ("val", val)):
             for sample in data.samples if data else ():
@@ -80,7 +79,7 @@ def write_split(path: Path, train: Dataset, val: Dataset | None) -> None:
 def strata(data: Dataset) -> np.ndarray:
     """A small integer per sample to stratify by: the class, the set of labels, the tercile of the first value, the rarest class in it."""
     targets: Sequence[object] = [sample.target for sample in data.samples]
-    if data.kind in ("objects", "points"):
+    if data.of_objects:
         counts = [*data.counts().values(), 0]
         present = [set(objects_of(sample).labels.tolist()) if data.kind == "objects" else set() for sample in data.samples]
         return np.array([min(labels, key=counts.__getitem__, default=len(counts) - 1) for labels in present], dtype=np.int64)

@@ -16,25 +16,16 @@ OVERLAP = 0.6  # of two boxes of a class of which one goes
 MOST, CANDIDATES = 300, 2000
 
 
-class FindsBoxes:
-    """The verbs of a head that finds boxes; it brings ``classes``, and ``boxes_and_scores`` of its raw output."""
+class SaysBoxes:
+    """The verbs of a head whose findings are boxes, many or one; it brings ``classes`` and ``find``."""
 
-    task = "detect"
     vector = False
     classes: tuple[str, ...]
     temperature = 1.0
-    overlap = OVERLAP
-    by_crops = False  # whether it looks at crops itself, and is fitted by ``onelook.crops``
 
-    def boxes_and_scores(self, raw: Any) -> list[tuple[Tensor, Tensor]]:
-        """Per picture: boxes (A, 4) xyxy in input pixels, and the score of each class, 0..1, (A, classes)."""
-        raise NotImplementedError
-
-    @torch.inference_mode()
     def find(self, raw: Any, placements: Sequence[Placement]) -> list[Found]:
-        """Boxes in pixels of the original pictures after suppression, best first."""
-        pairs = self.boxes_and_scores(raw)
-        return [self._find(boxes, scores, placement) for (boxes, scores), placement in zip(pairs, placements, strict=True)]
+        """Boxes in pixels of the original pictures, best first."""
+        raise NotImplementedError
 
     def say(self, found: Found) -> Answer:
         """A ``supervision.Detections`` of what was found."""
@@ -47,6 +38,23 @@ class FindsBoxes:
     def mirrored(self, found: Found, across: bool, down: bool, frame: tuple[int, int]) -> Found:
         """The same boxes in a picture of size ``frame`` whose sides have changed places."""
         return Found(mirror(found.boxes, across, down, frame), found.scores, found.labels)
+
+
+class FindsBoxes(SaysBoxes):
+    """The verbs of a head that detects; it brings ``classes``, and ``boxes_and_scores`` of its raw output."""
+
+    task = "detect"
+    overlap = OVERLAP
+
+    def boxes_and_scores(self, raw: Any) -> list[tuple[Tensor, Tensor]]:
+        """Per picture: boxes (A, 4) xyxy in input pixels, and the score of each class, 0..1, (A, classes)."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def find(self, raw: Any, placements: Sequence[Placement]) -> list[Found]:
+        """Boxes in pixels of the original pictures after suppression, best first."""
+        pairs = self.boxes_and_scores(raw)
+        return [self._find(boxes, scores, placement) for (boxes, scores), placement in zip(pairs, placements, strict=True)]
 
     def merge(self, founds: Sequence[Found]) -> Found:
         """What several looks (or models) found in one picture as one: weighted fusion."""

@@ -19,8 +19,8 @@ from torch.nn import functional
 from torchvision.ops import generalized_box_iou_loss
 
 from onelook.anchors import cells
-from onelook.answers import Answer, make_detections
-from onelook.boxes import cxcywh_to_xyxy, mirror, xyxy_to_cxcywh
+from onelook.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from onelook.heads.detection import SaysBoxes
 from onelook.heads.facts import Attach, Facts
 from onelook.heads.pyramid import Pyramid, flat, padding, separable
 from onelook.look import Look, Needs, Placement
@@ -50,15 +50,13 @@ class Votes:
         return (self.rows * self.weight[..., None]).sum(1)
 
 
-class Localize(nn.Module):
+class Localize(SaysBoxes, nn.Module):
     """Look -> ``Votes``. Targets: ``Objects``, of which the largest counts.
 
     With ``logistic`` Pc and classes are logits; with ``squared`` all are plain numbers.
     """
 
     task = "localize"
-    vector = False
-    temperature = 1.0
 
     def __init__(
         self, classes: Sequence[str], *, attach: Attach = "conv", channels: Mapping[str, int], inputs: int, loss: LossName = "logistic"
@@ -151,18 +149,6 @@ class Localize(nn.Module):
             known = Found(box, (there * score)[None], label[None])
             found.append(known if float(there) >= THERE and bool((box[:, 2:] > box[:, :2]).all()) else empty())
         return found
-
-    def say(self, found: Found) -> Answer:
-        """A ``supervision.Detections`` of one box or none."""
-        return make_detections(found.boxes.numpy(), found.scores.numpy(), found.labels.numpy(), self.classes)
-
-    def answer(self, raw: Votes, placements: Sequence[Placement]) -> list[Answer]:
-        """One ``supervision.Detections`` per picture, in its own pixels, of one box or none."""
-        return [self.say(found) for found in self.find(raw, placements)]
-
-    def mirrored(self, found: Found, across: bool, down: bool, frame: tuple[int, int]) -> Found:
-        """The same box in a picture of size ``frame`` whose sides have changed places."""
-        return Found(mirror(found.boxes, across, down, frame), found.scores, found.labels)
 
     def merge(self, founds: Sequence[Found]) -> Found:
         """The mean box of those looks that found the class most of them found; none if most found none."""

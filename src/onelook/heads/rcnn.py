@@ -56,7 +56,6 @@ class Rcnn(FindsBoxes, nn.Module):
     """
 
     overlap = 0.3
-    by_crops = True
     weight: Tensor
     bias: Tensor
     ridge: Tensor
