@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from sklearn.datasets import load_sample_images
 
 from onelook import Geometry, Model
@@ -71,6 +71,28 @@ def write_scenes(root: Path, count: int, offset: int = 0) -> None:
         once = {line[0]: line for line in reversed(lines) if line[1]}
         rows = [(line[0], line[2], line[3], line[4], line[5]) for line in once.values()]
         csv.writer(file).writerows([("path", "left_x", "left_y", "right_x", "right_y"), *rows])
+
+
+def write_masks(root: Path, count: int, offset: int = 0) -> None:
+    """Pictures of a temple's wall with one or two round flowers, in ``images``, and black-and-white masks of them in ``masks``."""
+    wall, flower = (Image.fromarray(array) for array in load_sample_images().images)
+    blossom = flower.crop((150, 30, 450, 330))
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    draw = np.random.default_rng(offset)
+    for number in range(count):
+        left, top = int(draw.integers(0, 500)), int(draw.integers(200, 290))
+        size = (SIDE + 8 * (number % 3), SIDE)
+        scene, mask = wall.crop((left, top, left + size[0], top + size[1])), Image.new("L", size)
+        for place in range(1 + number % 2):
+            side = int(draw.integers(36, 62))
+            x, y = 64 * place + int(draw.integers(0, 64 - side + 1)), int(draw.integers(0, SIDE - side))
+            disc = Image.new("L", (side, side))
+            ImageDraw.Draw(disc).ellipse((0, 0, side - 1, side - 1), fill=255)
+            scene.paste(blossom.resize((side, side)), (x, y), disc)
+            mask.paste(255, (x, y), disc)
+        scene.save(root / "images" / f"scene{offset + number:03}.png")
+        mask.save(root / "masks" / f"scene{offset + number:03}.png")
 
 
 @pytest.fixture(scope="session")

@@ -21,17 +21,18 @@ FLOORS = [
     "tune",
     "select",
     "problem gather",
-    "averaged rows ask",
+    "averaged rows ask tiles",
     "tail",
     "heads looker fit ridge",
     "cache engines modelfile",
-    "backbone measure measure_boxes measure_points proposals",
+    "backbone measure measure_boxes measure_points measure_pixels proposals",
     "answers look weights progress nets data tta calibrate",
     "anchors boxes",
-    "objects",
+    "instances",
+    "objects masks",
     "errors",
 ]
-SHARED_BY_HEADS = {"readout", "facts", "pyramid", "detection", "pose", "rois"}
+SHARED_BY_HEADS = {"readout", "facts", "pyramid", "detection", "pose", "rois", "pixels"}
 
 
 def test_papers_name_files_that_exist() -> None:

@@ -1,4 +1,4 @@
-"""What a user reads: labels and values with their probabilities, boxes and key points, one set of answers per picture.
+"""What a user reads: labels and values with their probabilities, boxes, key points and masks, one set of answers per picture.
 
 Boxes are ``supervision.Detections`` and key points ``supervision.KeyPoints``, in pixels of the original picture, so that they can be
 filtered like arrays and handed to that library's trackers and annotators.
@@ -9,12 +9,13 @@ for answers in model.predict(["photo.jpg"]):
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from onelook.instances import How, Instances, find_instances
 from onelook.objects import Layout
 
 
@@ -80,6 +81,89 @@ class Values:
         return ", ".join(f"{name} {value:.4g}" for name, value in self.values.items())
 
 
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What every pixel of a picture shows.
+
+    ``mask`` (H, W) uint8 class ids, ``sure`` (H, W) uint8 the share of that class in steps of 1/255.
+    """
+
+    mask: np.ndarray
+    sure: np.ndarray
+    classes: tuple[str, ...]
+    instances: Instances | None = None
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Class -> share of the picture's pixels (0..1), those that are there, largest first."""
+        counts = np.bincount(self.mask.ravel(), minlength=len(self.classes)) / max(1, self.mask.size)
+        order = sorted(range(len(self.classes)), key=lambda index: -counts[index])
+        return {self.classes[index]: float(counts[index]) for index in order if counts[index] > 0}
+
+    def with_instances(self, how: How) -> "Segmentation":
+        """The same with the single objects in it, see ``onelook.instances``."""
+        return replace(self, instances=find_instances(self.mask, self.sure, self.classes, how))
+
+    def polygons(self) -> list[dict[str, Any]]:
+        """The outlines of all regions, largest class first: label, points [[x, y], ...] in pixels.
+
+        Corners off by less than a pixel are left out.
+        """
+        import supervision
+
+        found = []
+        for name in self.shares:
+            inside = self.mask == self.classes.index(name)
+            for polygon in supervision.mask_to_polygons(inside):
+                found.append({"label": name, "points": _straightened(polygon).tolist()})
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        height, width = self.mask.shape
+        objects = {"instances": self.instances.to_json()} if self.instances is not None else {}
+        return {"size": [width, height], "shares": self.shares, **objects, "polygons": self.polygons()}
+
+    def to_supervision(self) -> Any:
+        """A ``supervision.Detections``: a mask a class, or one an object where they were asked for."""
+        import supervision
+
+        if self.instances is not None:
+            return self.instances.to_supervision()
+        ids = [self.classes.index(name) for name in self.shares]
+        masks = np.stack([self.mask == label for label in ids])
+        sure = np.array([float(self.sure[mask].mean()) / 255 for mask in masks], dtype=np.float32)
+        names = np.array([self.classes[label] for label in ids], dtype=str)
+        boxes = supervision.mask_to_xyxy(masks).astype(np.float32)
+        return supervision.Detections(xyxy=boxes, mask=masks, class_id=np.array(ids), confidence=sure, data={"class_name": names})
+
+    def __str__(self) -> str:
+        if self.instances is not None:
+            return ", ".join(f"{count} {name}" for name, count in self.instances.counts.items()) or "no objects"
+        return ", ".join(f"{name} {share:.0%}" for name, share in list(self.shares.items())[:6])
+
+
+def _straightened(polygon: np.ndarray, tolerance: float = 0.7) -> np.ndarray:
+    """A closed outline (N, 2) without corners nearer than ``tolerance`` to the line past them (Douglas & Peucker 1973)."""
+    keep = np.zeros(len(polygon), dtype=bool)
+    far = int(np.abs(polygon - polygon[0]).sum(1).argmax())
+    keep[[0, far]] = True
+    stack = [(0, far), (far, len(polygon))]
+    closed = np.concatenate([polygon, polygon[:1]]).astype(np.float64)
+    while stack:
+        first, last = stack.pop()
+        if last - first < 2:
+            continue
+        line, between = closed[last] - closed[first], closed[first + 1 : last] - closed[first]
+        length = float(np.hypot(*line))
+        distance = np.abs(line[0] * between[:, 1] - line[1] * between[:, 0]) / length if length else np.hypot(*between.T)
+        worst = int(distance.argmax())
+        if distance[worst] > tolerance:
+            middle = first + 1 + worst
+            keep[middle] = True
+            stack += [(first, middle), (middle, last)]
+    return polygon[keep]
+
+
 def make_detections(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Any:
     """A ``supervision.Detections`` with ``data["class_name"]``: boxes (N, 4) xyxy, scores (N,), class ids (N,)."""
     import supervision
@@ -132,7 +216,7 @@ def in_words(answer: "Answer") -> str:
     return f"{int((answer.keypoint_confidence[0] >= 0.5).sum())} of {answer.xy.shape[1]} points sure"
 
 
-Answer = Any  # Label, Labels, Values, supervision.Detections or supervision.KeyPoints
+Answer = Any  # Label, Labels, Values, Segmentation, supervision.Detections or supervision.KeyPoints
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ def ask(
     """
     if not all(shot.whole for shot in shots) and not all(head.vector for head in heads.values()):
         raise HeadError("--tta: what is found in crops cannot be put together again; use flips, mirrors or scales for boxes and points")
-    for group in chunks(paths, GROUP):
+    dense = any(head.task == "segment" for head in heads.values())
+    for group in chunks(paths, BATCH if dense else GROUP):
         found = {path: _Asking(path) for path in group}
         for looker, names in lookers.items():
             together = {name: heads[name] for name in names}
@@ -96,6 +97,13 @@ class _Asking:
             return Asked(self.path, {}, {}, {}, self.error)
         raws = {name: _mean(heads[name], parts) for name, parts in self.raws.items()}
         return Asked(self.path, raws, self.placements, self.ms)
+
+
+def beside(ours: Asked, more: Asked) -> Asked:
+    """What was found in one picture in two ways, of different heads."""
+    if ours.error is not None or more.error is not None:
+        return ours if ours.error is not None else more
+    return Asked(ours.path, ours.raws | more.raws, ours.placements | more.placements, more.ms | ours.ms)
 
 
 def _mean(head: Head, raws: list[Any]) -> Any:

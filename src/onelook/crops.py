@@ -84,7 +84,7 @@ class _Source:
 
     def _candidates(self, index: int, truth: Objects) -> Tensor:
         if isinstance(self.head, Windows):
-            placement = self.geometry.place(*self.rows.objects.sizes[index])  # type: ignore[union-attr]
+            placement = self.geometry.place(*self.rows.moving.sizes[index])  # type: ignore[union-attr]
             every = self.head.boxes_of(Look((placement,)))[0]
             draw = torch.Generator().manual_seed(index)
             return every[torch.randperm(len(every), generator=draw)[:WINDOWS]]

@@ -23,11 +23,16 @@ from onelook.select import Steps, unseen
 from onelook.tail import Tail, Tailed
 from onelook.tune import rates
 
-BATCH = 16
+BATCH, PIXEL_BATCH = 16, 8  # of pictures with boxes or points, and with masks
 TRIAL = 3  # steps that are timed
 RATE, WEIGHT_DECAY, WARMUP = 3e-3, 0.05, 0.1
 LAST_RATE, LAST_EPOCHS = 0.2, 2  # with all pictures, after one fold was kept out
-PICTURES_SEEN = {"detect": 4_000, "keypoints": 4_000, "localize": 6_400}  # over all epochs, unless --epochs says otherwise
+PICTURES_SEEN = {
+    "detect": 4_000,
+    "keypoints": 4_000,
+    "localize": 6_400,
+    "segment": 12_000,
+}  # over all epochs, unless --epochs says otherwise
 FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
 
 
@@ -42,17 +47,22 @@ def epochs_within(problem: Problem, head: nn.Module, count: int, budget: float) 
     Raises BudgetError where not even one does.
     """
     trial = deepcopy(head).train()
-    batches = problem.rows.batches(torch.ones(len(problem.rows), dtype=torch.bool), cast(ObjectHead, head).needs, 0, BATCH)
+    batches = problem.rows.batches(torch.ones(len(problem.rows), dtype=torch.bool), cast(ObjectHead, head).needs, 0, _batch(problem.task))
     begun, steps = time.perf_counter(), 0
     for look, target in islice(batches(0), TRIAL + 1):
         if steps == 1:
             begun = time.perf_counter()  # the first step takes longer
         total_loss(trial, look, target).backward()  # type: ignore[no-untyped-call]
         steps += 1
-    epoch = (time.perf_counter() - begun) / max(1, steps - 1) * -(-count // BATCH)
+    epoch = (time.perf_counter() - begun) / max(1, steps - 1) * -(-count // _batch(problem.task))
     if epoch > budget:
         raise BudgetError(f"--budget {budget:.0f}s: an epoch takes about {epoch:.0f} s; give {3 * epoch:.0f}s or more, or a smaller --size")
     return max(1, min(usual_epochs(problem.task, count), int(budget / epoch)))
+
+
+def _batch(task: str) -> int:
+    """How many pictures are learned from at once."""
+    return PIXEL_BATCH if task == "segment" else BATCH
 
 
 def fresh(method: str, facts: Facts) -> ObjectHead:
@@ -95,8 +105,8 @@ def select_objects(
 def _descend(problem: Problem, head: nn.Module, keep: Tensor, epochs: int, rate: float, through: Steps) -> bool:
     """Train on the pictures where ``keep`` is true; false if Ctrl-C came after the first epoch, and the head is as it was then."""
     recipe = Recipe("adamw", epochs, RATE * rate, WEIGHT_DECAY, WARMUP, seed=problem.seed)
-    batches = problem.rows.batches(keep, cast(ObjectHead, head).needs, problem.seed, BATCH)
-    per_epoch = max(1, -(-int(keep.sum()) // BATCH))
+    batches = problem.rows.batches(keep, cast(ObjectHead, head).needs, problem.seed, _batch(problem.task))
+    per_epoch = max(1, -(-int(keep.sum()) // _batch(problem.task)))
     groups = head.groups(*rates(problem.backbone)) if isinstance(head, Tailed) else None
     title = f"{int(keep.sum())} pictures"
     done = 0
@@ -115,9 +125,9 @@ def _descend(problem: Problem, head: nn.Module, keep: Tensor, epochs: int, rate:
 @torch.inference_mode()
 def judged(problem: Problem, head: ObjectHead, where: Tensor) -> dict[str, Any]:
     """The figures of the head's judge on view 0 of the training pictures ``where``, in pixels of the pictures."""
-    assert problem.rows.objects is not None
+    assert problem.rows.moving is not None
     judge = head.judge()
     for look, index in problem.rows.looks(head.needs, where):
-        truths = [problem.rows.objects.objects[picture] for picture in index.tolist()]
+        truths = [problem.rows.moving.truths[picture] for picture in index.tolist()]
         judge.add(head.find(head(look), look.placements), truths)
     return cast(dict[str, Any], judge.result())

@@ -8,17 +8,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from onelook.answers import Answer, Answers, in_words
+from onelook.answers import Answer, Answers, Segmentation, in_words
 from onelook.data.augment import Recipe, View, make_view, with_components
 from onelook.data.pictures import open_picture, read_bytes
 from onelook.data.samples import Sample
 from onelook.errors import OnelookError, PictureError
+from onelook.instances import BACKGROUND
+from onelook.masks import IGNORE, Mask, nearest
 from onelook.objects import Objects, has_area
 
 INK, PAPER, GREY = (255, 255, 255), (24, 24, 28), (150, 150, 155)
 COLOURS = ((66, 133, 244), (234, 96, 53), (251, 188, 5), (52, 168, 83), (171, 71, 188), (0, 172, 193))
+PALETTE = (  # of classes and objects: far apart from each other (Kelly 1965, "Twenty-two colors of maximum contrast", in part)
+    (66, 133, 244), (234, 96, 53), (251, 188, 5), (150, 90, 160), (52, 168, 83), (0, 200, 200), (240, 50, 130), (150, 100, 50), (255, 120,
+    190), (170, 220, 60), (60, 60, 170), (230, 210, 160), (120, 120, 120), (0, 110, 90), (160, 20, 30), (130, 190, 255),
+)  # fmt: skip
+TINT = 0.5
 CROWDED = 12  # boxes from which on labels are written smaller
 SURE = 0.3  # score below which a key point is drawn in grey
 
@@ -30,8 +39,77 @@ def draw_answers(answers: Answers) -> Image.Image:
     if grow > 1 and picture.width * grow * picture.height * grow < 4e7:
         picture = picture.resize((picture.width * grow, picture.height * grow), Image.Resampling.NEAREST)
     for answer in answers.answers.values():
-        picture = draw_objects(picture, answer, grow)
-    return with_caption(picture, [f"{name}: {in_words(answer)}" for name, answer in answers.answers.items()])
+        picture = tint(picture, answer) if isinstance(answer, Segmentation) else draw_objects(picture, answer, grow)
+    captioned = with_caption(picture, [f"{name}: {in_words(answer)}" for name, answer in answers.answers.items()])
+    for answer in answers.answers.values():
+        if isinstance(answer, Segmentation):
+            captioned = with_key(captioned, [(name, class_colour(answer.classes, name)) for name in answer.shares])
+    return captioned
+
+
+def class_colour(classes: Sequence[str], name: str) -> tuple[int, int, int] | None:
+    """The colour of a class, the same in every picture; None for the background, which is left as it is."""
+    return None if name == BACKGROUND else PALETTE[classes.index(name) % len(PALETTE)]
+
+
+def tint(picture: Image.Image, answer: Segmentation) -> Image.Image:
+    """A picture whose pixels are tinted by their class, or by their object where objects were told apart; borders are drawn darker."""
+    size = picture.size
+    if answer.instances is not None:
+        numbers = answer.instances.regions
+        table = np.array([(0, 0, 0), *(PALETTE[number % len(PALETTE)] for number in range(len(answer.instances)))], dtype=np.uint8)
+        shown = np.array([False, *([True] * len(answer.instances))])
+    else:
+        numbers = answer.mask.astype(np.int32)
+        colours = [class_colour(answer.classes, name) for name in answer.classes]
+        colours = [*colours, *[None] * (IGNORE + 1 - len(colours))]
+        colours[IGNORE] = None  # what nobody knows is left as it is
+        table = np.array([colour or (0, 0, 0) for colour in colours], dtype=np.uint8)
+        shown = np.array([colour is not None for colour in colours])
+    places = nearest(torch.from_numpy(numbers), size).numpy()
+    pixels = np.asarray(picture.convert("RGB"))
+    tinted = np.where(shown[places][..., None], (pixels * np.float32(1 - TINT) + table[places] * np.float32(TINT)).astype(np.uint8), pixels)
+    edge = np.zeros(places.shape, dtype=bool)
+    edge[:-1] |= places[:-1] != places[1:]
+    edge[:, :-1] |= places[:, :-1] != places[:, 1:]
+    tinted[edge] = tinted[edge] // 3
+    return Image.fromarray(tinted)
+
+
+def with_key(picture: Image.Image, entries: Sequence[tuple[str, tuple[int, int, int] | None]]) -> Image.Image:
+    """A picture with a band below it that names the colours."""
+    size = max(12, picture.width // 36)
+    font = _font(size)
+    rows, x = [[]], size // 2  # type: ignore[var-annotated]
+    for name, colour in entries:
+        wide = round(font.getlength(name) + 2.2 * size)
+        if x + wide > picture.width and rows[-1]:
+            rows.append([])
+            x = size // 2
+        rows[-1].append((x, name, colour))
+        x += wide
+    canvas = Image.new("RGB", (picture.width, picture.height + round(1.5 * size) * len(rows) + size // 2), PAPER)
+    canvas.paste(picture, (0, 0))
+    pen = ImageDraw.Draw(canvas)
+    for number, row in enumerate(rows):
+        top = picture.height + round(1.5 * size) * number + size // 4
+        for left, name, colour in row:
+            pen.rectangle([left, top, left + size, top + size], fill=colour or PAPER, outline=GREY)
+            pen.text((left + round(1.3 * size), top - size // 8), name, fill=INK, font=font)
+    return canvas
+
+
+def save_masks(answers: Answers, folder: Path, path: Path) -> None:
+    """Write what pixels are as index PNGs with a palette, one a head (named for it where there are several), and ``legend.csv``."""
+    found = {name: answer for name, answer in answers.answers.items() if isinstance(answer, Segmentation)}
+    if not found:
+        raise OnelookError(f"{answers.path}: no head here says what pixels are; leave --masks out")
+    for name, answer in found.items():
+        whole = Image.fromarray(answer.mask)
+        whole.putpalette([value for label in answer.classes for value in class_colour(answer.classes, label) or (0, 0, 0)])
+        save_picture(whole, path if len(found) == 1 else path.with_name(f"{path.stem}_{name}.png"))
+        lines = "".join(f"{label},{index}\n" for index, label in enumerate(answer.classes))
+        (folder / ("legend.csv" if len(found) == 1 else f"legend_{name}.csv")).write_text(lines, encoding="utf-8")
 
 
 def draw_objects(picture: Image.Image, answer: Answer, grow: float = 1.0) -> Image.Image:
@@ -100,17 +178,18 @@ def contact_sheet(pictures: Sequence[tuple[Path, str]], title: str, *, columns: 
 
 
 def views_sheet(samples: Sequence[Sample], recipe: Recipe, views: int, seed: int = 0, *, cell: int = 160) -> Image.Image:
-    """The first ``views`` views of every picture: a row a picture, a column a view, boxes drawn. Unreadable pictures are left out."""
+    """The first ``views`` views of every picture, boxes and masks drawn: a row a picture, a column a view; unreadable ones are left out."""
     recipe = with_components(recipe, [sample.path for sample in samples], seed)
     rows = []
     for sample in samples:
         try:
             content, digest = read_bytes(sample.path)
             boxes = sample.target.boxes if isinstance(sample.target, Objects) else None
-            picture = open_picture(sample.path, content=content, at_least=None if boxes is not None else cell)
+            mask = sample.target.read() if isinstance(sample.target, Mask) else None
+            picture = open_picture(sample.path, content=content, at_least=cell if boxes is None and mask is None else None)
         except PictureError:
             continue
-        rows.append([_outlined(make_view(View(picture, boxes), recipe, number, digest, seed)) for number in range(views)])
+        rows.append([_outlined(make_view(View(picture, boxes, mask), recipe, number, digest, seed)) for number in range(views)])
     head = 40
     sheet = Image.new("RGB", (views * cell, head + max(1, len(rows)) * cell), PAPER)
     ImageDraw.Draw(sheet).text((10, 10), f"{recipe.name}: view 0 is the picture itself", fill=INK, font=_font(18))
@@ -122,7 +201,10 @@ def views_sheet(samples: Sequence[Sample], recipe: Recipe, views: int, seed: int
 
 
 def _outlined(view: View) -> Image.Image:
-    """A view's picture with its boxes."""
+    """A view's picture with its boxes, or tinted by its mask."""
+    if view.mask is not None:
+        classes = tuple(map(str, range(IGNORE + 1)))
+        return tint(view.picture, Segmentation(view.mask.numpy(), view.mask.numpy(), classes))
     if view.boxes is None:
         return view.picture
     picture = view.picture.copy()

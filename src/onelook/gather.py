@@ -8,21 +8,23 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from onelook.cache import Shelf
 from onelook.data.augment import Recipe, with_components
 from onelook.data.pictures import open_picture, picture_size, read_bytes
-from onelook.data.samples import Dataset, objects_of
+from onelook.data.samples import Dataset, Sample, mask_of, objects_of
 from onelook.data.split import assign_folds
 from onelook.errors import DataError, PictureError
 from onelook.look import PIXELS, Needs, union
 from onelook.looker import Looker, Refused, collect, open_shelf
+from onelook.masks import Mask
 from onelook.objects import Objects
 from onelook.problem import Problem, candidate_needs
 from onelook.progress import QUIET, Progress
-from onelook.rows import ObjectTargets, Rows
+from onelook.rows import MaskTargets, ObjectTargets, Rows
 
 FOLDS = 5
 SAMPLE = 32  # pictures on which looking is timed
@@ -64,11 +66,10 @@ class Gatherer:
         usable = self.data.pick([index for index, sample in enumerate(self.data.samples) if sample.path in found.digests])
         check_learnable(usable)
         digests = tuple(found.digests[sample.path] for sample in usable.samples)
-        objects = self._objects(usable)
-        targets = torch.tensor([len(sample.target) if isinstance(sample.target, Objects) else sample.target for sample in usable.samples])
+        targets = torch.tensor([_plain_target(sample) for sample in usable.samples])
         folds = torch.from_numpy(assign_folds(_grouped_by_content(usable, digests), FOLDS, self.seed))
         paths = tuple(sample.path for sample in usable.samples)
-        rows = Rows(shelf, self.looker, self.recipe, paths, digests, found.views, targets, folds, self._weights(usable), objects)
+        rows = Rows(shelf, self.looker, self.recipe, paths, digests, found.views, targets, folds, self._weights(usable), _moving(usable))
         return Problem(self.task, self.data.kind, self.data.classes, rows, self.seed)
 
     def typical_size(self) -> tuple[int, int]:
@@ -102,12 +103,6 @@ class Gatherer:
         needs = needs | union(candidate_needs(backbone.strides)) if vectors else needs
         return open_shelf(self.root, self.looker, needs, self.recipe, self.seed)
 
-    def _objects(self, data: Dataset) -> ObjectTargets | None:
-        if not data.of_objects:
-            return None
-        pairs = data.layout.pairs if data.layout else ()
-        return ObjectTargets(tuple(map(objects_of, data.samples)), tuple(picture_size(sample.path) for sample in data.samples), pairs)
-
     def _weights(self, data: Dataset) -> torch.Tensor:
         weights = torch.ones(len(data))
         if self.balance and data.kind == "single":
@@ -125,6 +120,23 @@ class Gatherer:
         self._said.update(refused.path for refused in fresh)
 
 
+def _plain_target(sample: Sample) -> Any:
+    """A target as a number, or as one per column; how many objects there are, and nothing of masks."""
+    if isinstance(sample.target, Objects):
+        return len(sample.target)
+    return 0 if isinstance(sample.target, Mask) else sample.target
+
+
+def _moving(data: Dataset) -> ObjectTargets | MaskTargets | None:
+    """What moves with a view."""
+    if data.kind == "masks":
+        return MaskTargets(tuple(map(mask_of, data.samples)))
+    if not data.of_objects:
+        return None
+    pairs = data.layout.pairs if data.layout else ()
+    return ObjectTargets(tuple(map(objects_of, data.samples)), tuple(picture_size(sample.path) for sample in data.samples), pairs)
+
+
 def check_learnable(data: Dataset) -> None:
     """Raise DataError unless there are two classes with pictures, two pictures with different values, or one object."""
     if len(data) < 2:
@@ -134,6 +146,11 @@ def check_learnable(data: Dataset) -> None:
             raise DataError(
                 f"{data.source}: none of the {len(data)} pictures has a {'box' if data.kind == 'objects' else 'key point'} to learn from"
             )
+        return
+    if data.kind == "masks":
+        present = [name for name, count in data.counts().items() if count]
+        if len(present) < 2:
+            raise DataError(f"{data.source}: the masks show only {present[0] if present else 'what is ignored'}; segment needs two classes")
         return
     if data.kind == "single":
         present = [name for name, count in data.counts().items() if count]

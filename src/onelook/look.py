@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from onelook.errors import HeadError, OnelookError
+from onelook.masks import IGNORE
 
 Mode = Literal["fit", "stretch", "crop"]
 PIXELS = 1  # the stride under which a look holds the normalised pixels
@@ -51,10 +52,19 @@ class Placement:
         corners = self.points_to_original(boxes.reshape(-1, 2, 2))
         return torch.minimum(corners.clamp_min(0), corners.new_tensor(self.original)).reshape(-1, 4)
 
+    def mask_to_input(self, mask: Tensor) -> Tensor:
+        """An integer mask (height, width) of the original -> (H, W) over the input, by nearest neighbour; padding is IGNORE."""
+        height, width = mask.shape
+        xs = (torch.arange(self.content[0]) + 0.5 + self.offset[0]) / self.scale[0]
+        ys = (torch.arange(self.content[1]) + 0.5 + self.offset[1]) / self.scale[1]
+        whole = mask.new_full((self.input[1], self.input[0]), IGNORE)
+        whole[: self.content[1], : self.content[0]] = mask[ys.long().clamp(0, height - 1)[:, None], xs.long().clamp(0, width - 1)[None]]
+        return whole
+
     def mask_to_original(self, mask: Tensor) -> Tensor:
         """An integer mask (H, W) over the whole input -> (height, width) of the original, by nearest neighbour.
 
-        What a ``crop`` geometry cut away was not seen and is 255 (ignore).
+        What a ``crop`` geometry cut away was not seen and is IGNORE.
         """
         width, height = self.original
         xs = (torch.arange(width) + 0.5) * self.scale[0] - self.offset[0]
@@ -62,7 +72,7 @@ class Placement:
         seen = ((ys >= 0) & (ys < self.content[1]))[:, None] & ((xs >= 0) & (xs < self.content[0]))[None]
         rows = ys.long().clamp(0, self.content[1] - 1)[:, None]
         columns = xs.long().clamp(0, self.content[0] - 1)[None]
-        return torch.where(seen, mask[rows, columns], mask.new_tensor(255))
+        return torch.where(seen, mask[rows, columns], mask.new_tensor(IGNORE))
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from onelook.data.pictures import ahead, open_picture, picture_size, read_bytes
 from onelook.engines import Engine
 from onelook.errors import PictureError
 from onelook.look import PIXELS, Geometry, Look, Needs, Placement, summarize
+from onelook.masks import nearest
 from onelook.objects import Objects
 from onelook.progress import Progress
 from onelook.proposals import propose
@@ -93,6 +94,19 @@ class Looker:
         moved, size = move_objects(objects, original, recipe, number, digest, seed, pairs)
         placement = self.geometry.place(*size)
         return moved.moved(placement.points_to_input, placement.boxes_to_input, placement.input)
+
+    def move_mask(self, mask: Tensor, row: RowId, recipe: Recipe, seed: int) -> Tensor:
+        """The mask (height, width) of a picture over the network's input (H, W) that shows the view ``row``.
+
+        IGNORE where nothing is known.
+        """
+        digest, number = row
+        if number >= recipe.fixed:
+            mask = nearest(mask, self.drawn_from((mask.shape[1], mask.shape[0])))
+        blank = View(Image.new("L", (mask.shape[1], mask.shape[0])), mask=mask)
+        moved = make_view(blank, recipe, number, digest, seed, colours=False).mask
+        assert moved is not None
+        return self.geometry.place(moved.shape[1], moved.shape[0]).mask_to_input(moved)
 
     def at(self, factor: float) -> "Looker":
         """The same at another input size, as a multiple of this one's."""

@@ -8,6 +8,7 @@ al. 2008: a limb is right if both ends lie within half its length. NME: mean dis
     onelook val poses/ --model mine.onelook --head pose
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,22 +31,24 @@ class PointJudge:
         self.names, self.skeleton = names, skeleton
         self.errors: list[Tensor] = []  # (K,) distances in units of the reference length, NaN where not labelled
         self.limbs: list[tuple[int, int]] = []  # right limbs, limbs
+        self.shares: list[float] = []  # of right points, of every picture; NaN of one without any
 
     def add(self, found: Sequence[Tensor], truths: Sequence[Objects]) -> None:
         """The points (K, 2 or more) said of each picture, and its objects, in its own pixels; the largest object counts."""
         for said, truth in zip(found, truths, strict=True):
             person = main_person(truth)
             if person is None:
+                self.shares.append(math.nan)
                 continue
             distance = (said[:, :2].double() - person[:, :2].double()).norm(dim=1)
             known = person[:, 2] > 0
             self.errors.append(torch.where(known, distance / reference(person, self.names), torch.nan))
+            self.shares.append(float((self.errors[-1][known] <= 0.2).double().mean()))
             self.limbs.append(self._limbs(distance, person, known))
 
     def each(self) -> Tensor:
-        """The share of right points (at 0.2) of each picture that has any (n,)."""
-        shares = [(errors[~errors.isnan()] <= 0.2).double().mean() for errors in self.errors]
-        return torch.stack(shares) if shares else torch.zeros(0, dtype=torch.float64)
+        """The share of right points (at 0.2) of each picture (n,); NaN of one without any."""
+        return torch.tensor(self.shares, dtype=torch.float64)
 
     def result(self) -> dict[str, Any]:
         errors = torch.stack(self.errors).numpy() if self.errors else np.full((1, len(self.names)), np.nan)

@@ -12,8 +12,9 @@ import platform
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
+from statistics import median
 from typing import Any, cast
 
 import torch
@@ -21,8 +22,8 @@ from torch import Tensor, nn
 
 import onelook
 from onelook import modelfile
-from onelook.answers import Answer, Answers
-from onelook.ask import Asked, ask, ask_once, chunks
+from onelook.answers import Answer, Answers, Segmentation
+from onelook.ask import Asked, ask, ask_once, beside, chunks
 from onelook.averaged import rebuild, uncalibrated
 from onelook.backbone import Backbone
 from onelook.cache import default_root
@@ -30,34 +31,37 @@ from onelook.calibrate import calibration_error, reliability
 from onelook.crops import select_crops
 from onelook.data.augment import recipe_by_name
 from onelook.data.pictures import find_pictures
-from onelook.data.read import OBJECT_TASKS
-from onelook.data.samples import Dataset
+from onelook.data.samples import Dataset, mask_of
 from onelook.descend import fresh, select_objects
 from onelook.engines import Engine, make_engine
 from onelook.errors import BackboneError, DataError, HeadError, ModelFileError
 from onelook.gather import Gatherer, check_learnable
 from onelook.heads import HEADS, KINDS, TASKS, Classify, Facts, Head, ObjectHead
-from onelook.heads.facts import Attach
+from onelook.heads.facts import Attach, PixelFacts
 from onelook.heads.rcnn import Rcnn
 from onelook.heads.readout import Form
+from onelook.instances import How
 from onelook.ladder import Climbed, climb, epochs_within
-from onelook.look import Geometry, Mode, Needs, union
+from onelook.look import PIXELS, Geometry, Mode, Needs, union
 from onelook.looker import PLAIN, Looker, Refused, collect, open_shelf
 from onelook.measure_boxes import CONF
+from onelook.measure_pixels import Shares
 from onelook.modelfile import Contents, HeadRecord
 from onelook.problem import Candidate, Selected, candidate_needs
 from onelook.progress import QUIET, Progress
 from onelook.rows import CHUNK
 from onelook.select import Steps, select, unseen
 from onelook.tail import parse_freeze
-from onelook.tta import shots_by_name
+from onelook.tiles import ask_in_tiles
+from onelook.tta import rightness, shots_by_name
 from onelook.tune import select_tail, training_table, usual_epochs
 from onelook.weights import DEFAULT_BACKBONE
 
 READY = "imagenet"  # the backbone's own classifier, there without any training
 VIEWS, TAIL_VIEWS = 2, 4
-OBJECT_VIEWS = {"detect": 4, "localize": 8, "keypoints": 4}
+MAP_VIEWS = {"detect": 4, "localize": 8, "keypoints": 4, "segment": 4}  # of heads that read maps
 RECIPE, SCRATCH_RECIPE = "light", "signs"  # of views, where none is named
+RECIPES_OF = {"unet2015": "microscope"}  # of methods with a usual one of their own: elastic deformation, as in the paper
 _BEFORE = "before calibration"
 
 
@@ -88,9 +92,10 @@ class Evaluated:
 
     metrics: dict[str, Any]
     paths: tuple[Path, ...]
-    targets: Any  # (n, ...), or a list of Objects
-    raw: Any  # (n, K), or a list of what was found
+    targets: Any  # (n, ...), or a list of Objects or Masks
+    raw: Any  # (n, K), or a list of what was found (None for shares of pixels)
     before: Any  # (n, K) without any temperature; None for what was found
+    each: Tensor  # (n,) how right each answer is, higher is better; NaN where a picture has nothing to be judged by
     refused: tuple[Refused, ...]
     seconds: float
     ms: float  # a picture, look and head
@@ -182,6 +187,7 @@ class Model:
         augment: str | None = None,
         epochs: int | None = None,
         balance: bool = False,
+        pixels: PixelFacts = PixelFacts(),  # noqa: B008
         hold_out: bool = True,
         seed: int = 0,
         progress: Progress = QUIET,
@@ -197,7 +203,8 @@ class Model:
         ``form``: radial, linear or hidden, of a head on the frozen backbone (see ``onelook.select``). ``views``: how many versions of
         each picture are learned from, made as the recipe ``augment`` says (default: light; signs for a network that starts
         from random weights). ``epochs``: of a tail, or of a head that reads maps. ``balance``: classes count equally however many
-        pictures they have. ``hold_out``: whether a head that reads maps keeps a fold of the pictures out at first, to be judged on.
+        pictures they have. ``pixels``: of segment, how pixels are learned. ``hold_out``: whether a head that reads maps keeps a fold of
+        the pictures out at first, to be judged on.
         Unreadable pictures are left out and reported. Raises DataError if what is left cannot be learned from, BudgetError if the budget is
         too small for anything, BackboneError for a ``freeze`` that matches nothing.
         """
@@ -206,7 +213,7 @@ class Model:
         backbone, stages = self.backbone, len(self.backbone.stages)
         looker = self.looker(self.geometry_of(name))
         scratch = backbone.source.kind == "random"
-        recipe = recipe_by_name(augment or (SCRATCH_RECIPE if scratch else RECIPE))
+        recipe = recipe_by_name(augment or RECIPES_OF.get(method) or (SCRATCH_RECIPE if scratch else RECIPE))
         gather = Gatherer(looker, self.cache_root, head, data, recipe, balance, seed, progress)
         if freeze == "auto" and scratch:
             freeze = "none"
@@ -214,9 +221,10 @@ class Model:
         if freeze == "auto" and form != "radial":
             freeze = "all"
         begun, climbed = time.perf_counter(), None
-        if head in OBJECT_TASKS:
+        if not cast(Any, HEADS[method]).vector:
             cut = parse_freeze(_usual_freeze(method, backbone) if freeze == "auto" else freeze, backbone)
-            selected = self._fit_objects(gather, method, attach, cut, views or OBJECT_VIEWS[head], epochs, budget, hold_out, through)
+            facts = self._facts_of(name, data, attach, pixels)
+            selected = self._fit_maps(gather, method, facts, cut, views or MAP_VIEWS[head], epochs, budget, hold_out, through)
         elif freeze == "auto":
             climbed = climb(gather, budget, through, views=views, epochs=epochs)
             selected, cut = climbed.selected, climbed.cut
@@ -239,11 +247,11 @@ class Model:
             interrupted,
         )  # fmt: skip
 
-    def _fit_objects(
+    def _fit_maps(
         self,
         gather: Gatherer,
         method: str,
-        attach: Attach,
+        facts: Facts,
         cut: int,
         views: int,
         epochs: int | None,
@@ -251,9 +259,8 @@ class Model:
         hold_out: bool,
         through: Steps,
     ) -> Selected:
-        data, backbone = gather.data, self.backbone
-        check_learnable(data)
-        facts = Facts(data.classes, backbone.channels, backbone.embedding_size, (), data.layout, attach)
+        backbone = self.backbone
+        check_learnable(gather.data)
         needs = fresh(method, facts).needs
         cuts: tuple[int, ...] = ()
         if cut < len(backbone.stages):  # what comes behind the cut is the tail's to make
@@ -262,12 +269,22 @@ class Model:
         by_crops = issubclass(HEADS[method], Rcnn)
         if by_crops and cuts:
             raise HeadError(f"--method {method}: looks at crops with the frozen network; use --freeze all")
+        if PIXELS in needs.maps and cuts:
+            raise HeadError(f"--method {method}: reads pixels, nothing of {backbone.name} is trained; leave --freeze out")
         begun = time.perf_counter()
         problem = gather(1 if by_crops else views, cuts, vectors=False, needs=needs)
         left = None if budget is None else budget - (time.perf_counter() - begun)
         if by_crops:
             return select_crops(problem, method, facts, self._look_at_crops, hold_out, gather.progress)
         return select_objects(problem, method, facts, cut, epochs=epochs, budget=left, hold_out=hold_out, through=through)
+
+    def _facts_of(self, name: str, data: Dataset, attach: Attach, pixels: PixelFacts) -> Facts:
+        """What a new head that reads maps is told."""
+        if data.kind == "masks":
+            masks, geometry = [mask_of(sample) for sample in data.samples], self.geometry_of(name)
+            scale = median(geometry.place(*mask.size).scale[0] for mask in masks)
+            pixels = replace(pixels, counts=tuple(map(sum, zip(*(mask.pixels for mask in masks), strict=True))), scale=scale)
+        return Facts(data.classes, self.backbone.channels, self.backbone.embedding_size, (), data.layout, attach, pixels)
 
     def note(self, name: str, *, metrics: dict[str, Any] | None = None, training: dict[str, Any] | None = None) -> None:
         """Write metrics and the training record of head ``name`` into its place in the file."""
@@ -277,38 +294,67 @@ class Model:
     # --- answering
 
     def predict(
-        self, pictures: Iterable[str | Path] | str | Path, *, heads: Sequence[str] | None = None, tta: str = "none", conf: float = CONF
+        self,
+        pictures: Iterable[str | Path] | str | Path,
+        *,
+        heads: Sequence[str] | None = None,
+        tta: str = "none",
+        conf: float = CONF,
+        tiles: bool = False,
+        instances: How | None = None,
     ) -> Iterator[Answers]:
         """Answers for paths, folders and globs, in their order, lazily; an unreadable picture gives ``.error``.
 
         ``heads``: which to ask (default: all trained ones, or ``imagenet`` if there is none). ``tta``: how many versions of every
         picture are looked at and averaged (see ``onelook.tta``). ``conf``: the lowest score of boxes that are answers.
+        ``tiles``: heads that say what pixels are look piece by piece, at the scale at which they were trained (see ``onelook.tiles``).
+        ``instances``: whether and how single objects are told apart in what pixels are (see ``onelook.instances``).
         """
         if isinstance(pictures, str | Path):
             pictures = [pictures]
-        for asked in self.ask(find_pictures(pictures), heads or list(self.heads) or [READY], tta):
+        for asked in self.ask(find_pictures(pictures), heads or list(self.heads) or [READY], tta, tiles):
             if asked.error is not None:
                 yield Answers(asked.path, error=asked.error)
                 continue
-            yield Answers(asked.path, {name: self._answer(name, asked, conf) for name in asked.raws}, asked.ms)
+            yield Answers(asked.path, {name: self._answer(name, asked, conf, instances) for name in asked.raws}, asked.ms)
 
-    def _answer(self, name: str, asked: Asked, conf: float) -> Answer:
+    def _answer(self, name: str, asked: Asked, conf: float, instances: How | None) -> Answer:
         head, raw = self.head(name), asked.raws[name]
         if head.vector:
             return head.answer(raw[None], (asked.placements[name],))[0]
         answer = cast(ObjectHead, head).say(raw)
+        if isinstance(answer, Segmentation):
+            return answer.with_instances(instances) if instances else answer
         return answer[answer.confidence >= conf] if hasattr(answer, "xyxy") else answer
 
-    def ask(self, paths: Iterable[Path], heads: Sequence[str], tta: str = "none") -> Iterator[Asked]:
-        """The raw answers of these heads for every picture, in order, lazily: looks made afresh, each shared by all heads."""
+    def ask(self, paths: Iterable[Path], heads: Sequence[str], tta: str = "none", tiles: bool = False) -> Iterator[Asked]:
+        """The raw answers of these heads for every picture, in order, lazily: looks made afresh, each shared by all heads.
+
+        ``tiles``: see ``predict``. Raises HeadError for tiles with test-time augmentation, or without a head that says what pixels are.
+        """
+        if tiles:
+            pieced = [name for name in heads if self.head(name).task == "segment"]
+            if not pieced or tta != "none":
+                why = "no head here says what pixels are" if not pieced else f"not together with --tta {tta}"
+                raise HeadError(f"--tiles: {why}")
+            return self._ask_in_tiles(paths, pieced, [name for name in heads if name not in pieced])
         lookers = {self.looker(geometry): names for geometry, names in self.by_geometry(heads).items()}
         return ask(paths, {name: self.head(name) for name in heads}, lookers, shots_by_name(tta))
+
+    def _ask_in_tiles(self, paths: Iterable[Path], pieced: Sequence[str], rest: Sequence[str]) -> Iterator[Asked]:
+        """The same with the heads ``pieced`` looking piece by piece, one picture at a time."""
+        for path in paths:
+            parts = [next(self.ask([path], rest))] if rest else []
+            parts += [
+                next(ask_in_tiles([path], name, cast(ObjectHead, self.head(name)), self.looker(self.geometry_of(name)))) for name in pieced
+            ]
+            yield reduce(beside, parts)
 
     def __call__(self, pictures: Iterable[str | Path] | str | Path) -> list[Answers]:
         """``predict`` as a list."""
         return list(self.predict(pictures))
 
-    def evaluate(self, name: str, data: Dataset, *, tta: str = "none", progress: Progress = QUIET) -> Evaluated:
+    def evaluate(self, name: str, data: Dataset, *, tta: str = "none", tiles: bool = False, progress: Progress = QUIET) -> Evaluated:
         """Judge head ``name`` on labelled pictures; a head without a tail reads cached looks where there are some.
 
         ``data`` must use the head's own classes (``read(..., classes=...)``). Raises DataError.
@@ -316,8 +362,10 @@ class Model:
         head = self.head(name)
         if data.classes != head.classes:
             raise DataError(f"the pictures have classes {', '.join(data.classes)}, head {name!r} knows {', '.join(head.classes)}")
+        if not head.vector:
+            return self._evaluate_found(name, data, tta, tiles, progress)
         begun = time.perf_counter()
-        asked = {name: head, **({_BEFORE: uncalibrated(head)} if head.vector else {})}
+        asked = {name: head, _BEFORE: uncalibrated(head)}
         if head.needs.maps or tta != "none":
             found, refused = self._fresh(asked, name, data, tta)
         else:
@@ -327,9 +375,7 @@ class Model:
             reason = refused[0].reason if refused else "no pictures"
             raise DataError(f"{data.source}: none of the {len(data)} pictures can be read ({reason})")
         raws = {key: [found[sample.path].raws[key] for sample in usable] for key in asked}
-        raw, before, target = cast(Any, raws[name]), cast(Any, None), cast(Any, [sample.target for sample in usable])
-        if head.vector:
-            raw, before, target = torch.stack(raw), torch.stack(raws[_BEFORE]), torch.tensor(target)
+        raw, before, target = torch.stack(raws[name]), torch.stack(raws[_BEFORE]), torch.tensor([sample.target for sample in usable])
         judge = head.judge()
         judge.add(raw, target)
         metrics = judge.result()
@@ -337,7 +383,32 @@ class Model:
             metrics["ece_before"] = calibration_error(reliability(before, target))
         ms = [found[sample.path].ms["look"] + found[sample.path].ms[name] for sample in usable]
         paths = tuple(sample.path for sample in usable)
-        return Evaluated(metrics, paths, target, raw, before, refused, time.perf_counter() - begun, sum(ms) / len(ms))
+        each = rightness(raw, target, data.kind)
+        return Evaluated(metrics, paths, target, raw, before, each, refused, time.perf_counter() - begun, sum(ms) / len(ms))
+
+    def _evaluate_found(self, name: str, data: Dataset, tta: str, tiles: bool, progress: Progress) -> Evaluated:
+        """The same of a head that finds objects, points or pixels: judged picture by picture, from looks made now."""
+        begun, targets = time.perf_counter(), {sample.path: sample.target for sample in data.samples}
+        judge, ms = self.head(name).judge(), 0.0
+        seen: list[tuple[Path, Any]] = []
+        refused: list[Refused] = []
+        with progress.task("judging", len(targets)) as advance:
+            for asked in self.ask(targets, [name], tta, tiles):
+                advance()
+                if asked.error is not None:
+                    refused.append(Refused(asked.path, asked.error))
+                    continue
+                found = asked.raws[name]
+                judge.add([found], [targets[asked.path]])
+                seen.append((asked.path, None if isinstance(found, Shares) else found))  # shares are too large to keep for all pictures
+                ms += asked.ms["look"] + asked.ms[name]
+        if not seen:
+            raise DataError(
+                f"{data.source}: none of the {len(data)} pictures can be read ({refused[0].reason if refused else 'no pictures'})"
+            )
+        paths, raw = tuple(path for path, _ in seen), [found for _, found in seen]
+        truths, seconds = [targets[path] for path in paths], time.perf_counter() - begun
+        return Evaluated(judge.result(), paths, truths, raw, None, judge.each(), tuple(refused), seconds, ms / len(seen))
 
     def _fresh(self, heads: dict[str, Head], name: str, data: Dataset, tta: str) -> tuple[dict[Path, Asked], tuple[Refused, ...]]:
         """What ``heads`` say of every picture, from looks made now as head ``name`` looks."""
@@ -457,7 +528,7 @@ def _check_request(name: str, task: str, method: str, data: Dataset, views: int 
     if method not in ("auto", *TASKS[task]):
         raise HeadError(f"--method {method}: is no way to {task}; use one of {', '.join(TASKS[task])}")
     if data.kind not in KINDS[task]:
-        what = {"values": "numbers", "objects": "boxes", "points": "key points"}.get(data.kind, "classes")
+        what = {"values": "numbers", "objects": "boxes", "points": "key points", "masks": "masks"}.get(data.kind, "classes")
         raise DataError(f"{data.source}: {task} cannot learn from {what}")
     if views is not None and not 1 <= views <= 64:
         raise HeadError(f"--views {views}: use 1 to 64")

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onelook.cache import Shelf
+from onelook.cache import RowId, Shelf
 from onelook.data.augment import Recipe
 from onelook.data.pictures import ahead, read_bytes
 from onelook.look import PIXELS, Look, Needs, join
 from onelook.looker import Batcher, Looker, Pixels
+from onelook.masks import Mask
 from onelook.objects import Objects
 
 CHUNK, MAPS_CHUNK = 512, 64  # looks read at once, without and with maps
@@ -27,16 +28,31 @@ ENDLESS = 1_000_000  # views to draw from where none is kept
 class ObjectTargets:
     """Objects in pixels of the original pictures (``sizes``: width, height), and which key points change places in a mirror (``pairs``)."""
 
-    objects: tuple[Objects, ...]
+    truths: tuple[Objects, ...]
     sizes: tuple[tuple[int, int], ...]
     pairs: tuple[tuple[int, int], ...] = ()
+
+    def moved(self, index: int, row: RowId, looker: Looker, recipe: Recipe, seed: int) -> Objects:
+        """The objects of picture ``index`` in pixels of the input that shows the view ``row``."""
+        return looker.move(self.truths[index], self.sizes[index], row, recipe, seed, self.pairs)
+
+
+@dataclass(frozen=True)
+class MaskTargets:
+    """A mask for every picture, read when it is needed."""
+
+    truths: tuple[Mask, ...]
+
+    def moved(self, index: int, row: RowId, looker: Looker, recipe: Recipe, seed: int) -> Tensor:
+        """The mask of picture ``index`` (H, W) over the input that shows the view ``row``."""
+        return looker.move_mask(self.truths[index].read(), row, recipe, seed)
 
 
 @dataclass(frozen=True)
 class Rows:
     """``views``: how many views of each picture are on the shelf. Only readable pictures are here.
 
-    ``targets`` of objects are how many there are; the objects themselves, which move with the view, are in ``objects``.
+    ``targets`` of objects are how many there are, of masks 0; what moves with the view, objects and masks, is in ``moving``.
     """
 
     shelf: Shelf
@@ -48,7 +64,7 @@ class Rows:
     targets: Tensor  # (n,) class ids, or (n, K) zeros and ones, or values
     folds: Tensor  # (n,)
     weights: Tensor  # (n,)
-    objects: ObjectTargets | None = None
+    moving: ObjectTargets | MaskTargets | None = None
     _moved: dict[tuple[int, int], Objects] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -75,16 +91,15 @@ class Rows:
         pixels = [self.looker.decode(self.paths[i], read_bytes(self.paths[i])[0], self.digests[i])[0] for i in chosen]
         return join([self.looker.look([one], needs) for one in pixels])
 
-    def moved(self, index: int, view: int) -> Objects:
-        """The objects of picture ``index`` in pixels of the input that shows this view of it."""
-        assert self.objects is not None
-        if (index, view) not in self._moved:
-            given, row = self.objects, (self.digests[index], view)
-            found = self.looker.move(given.objects[index], given.sizes[index], row, self.recipe, self.shelf.key.seed, given.pairs)
-            if view >= self.views:
-                return found  # one of endlessly many
+    def moved(self, index: int, view: int) -> Any:
+        """The objects or the mask of picture ``index`` in pixels of the input that shows this view of it."""
+        assert self.moving is not None
+        if (index, view) in self._moved:
+            return self._moved[index, view]
+        found = self.moving.moved(index, (self.digests[index], view), self.looker, self.recipe, self.shelf.key.seed)
+        if isinstance(found, Objects) and view < self.views:  # else one of endlessly many, or too large to keep
             self._moved[index, view] = found
-        return self._moved[index, view]
+        return found
 
     def batches(self, keep: Tensor, needs: Needs, seed: int, size: int) -> Callable[[int], Iterator[tuple[Look, Any]]]:
         """For ``fit``: an epoch's shuffled batches of the pictures where ``keep`` is true, each in a view drawn anew."""
@@ -97,7 +112,7 @@ class Rows:
             views = torch.randint(most, (len(order),), generator=draw).tolist()
             view_of = dict(zip(order, views, strict=True))
             for look, index in self._looks(needs, order, views, size, least=2):
-                if self.objects is None:
+                if self.moving is None:
                     yield look, self.targets[index]
                 else:
                     yield look, [self.moved(picture, view_of[picture]) for picture in index.tolist()]

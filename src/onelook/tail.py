@@ -140,11 +140,19 @@ class Tailed(nn.Module):
     def answer(self, raw: Any, placements: Sequence[Placement]) -> list[Answer]:
         return self.inner.answer(raw, placements)
 
+    @property
+    def scale(self) -> float:
+        """Pixels of the input for one of a training picture, of a head that says what pixels are."""
+        return cast(float, self.head.scale)
+
     def find(self, raw: Any, placements: Sequence[Placement]) -> list[Any]:
         return cast(ObjectHead, self.head).find(raw, placements)
 
     def say(self, found: Any) -> Answer:
         return cast(ObjectHead, self.head).say(found)
+
+    def mirrored(self, found: Any, across: bool, down: bool, frame: tuple[int, int]) -> Any:
+        return cast(ObjectHead, self.head).mirrored(found, across, down, frame)
 
     def merge(self, raws: Any) -> Any:
         return self.inner.merge(raws)

@@ -25,7 +25,7 @@ from onelook.data.split import split, write_split
 from onelook.draw import contact_sheet, views_sheet
 from onelook.errors import BackboneError, DataError, HeadError, PictureError
 from onelook.fit import Step, log_steps
-from onelook.heads.facts import Attach
+from onelook.heads.facts import Attach, Loss, PixelFacts
 from onelook.heads.readout import Form
 from onelook.look import Mode
 from onelook.model import RECIPE, Fitted, Model
@@ -33,7 +33,7 @@ from onelook.progress import QUIET, Progress
 from onelook.report import require_tensorboard, worst_errors, write_tensorboard, write_training
 from onelook.weights import DEFAULT_BACKBONE
 
-SIZES = {"localize": 320, "keypoints": 320}  # of a new model's input, where no --size is given
+SIZES = {"localize": 320, "keypoints": 320, "segment": 480}  # of a new model's input, where no --size is given
 SMALLEST, LARGEST = 320, 640  # of those for detection, by how small the objects are
 WANTED = 40.0  # pixels (square root of the area) that half of the boxes of every class should have in the input at least
 
@@ -58,6 +58,7 @@ def train(
     train_split: str | None = None,
     val_split: str | None = None,
     columns: Sequence[str] = (),
+    ignore: Sequence[str] = (),
     group: str | None = None,
     backbone: str | None = None,
     weights: Path | None = None,
@@ -68,6 +69,9 @@ def train(
     views: int | None = None,
     augment: str | None = None,
     balance: bool = False,
+    loss: Loss = "ce",
+    borders: bool = False,
+    width: int = 16,
     size: int | None = None,
     geometry: Mode | None = None,
     replace: bool = False,
@@ -82,20 +86,23 @@ def train(
     ``val``: a folder, a table, or a share such as "0.25"; these pictures only report. Without it, the split that the
     source itself makes is used; if it makes none, all pictures train and the metrics are those of held-out training pictures.
     ``train_split``, ``val_split``: which parts of the source train and report, as the source names them (see ``onelook.data.read``).
-    ``method``, ``attach``, ``freeze``, ``budget`` (seconds), ``epochs``, ``form``, ``views``, ``augment``: see ``Model.fit``. ``report``:
-    a folder for a page that tells what was learned; ``tensorboard``: one for scalars and sheets.
+    ``method``, ``attach``, ``freeze``, ``budget`` (seconds), ``epochs``, ``form``, ``views``, ``augment``: see ``Model.fit``.
+    ``ignore``: values or classes of masks from which nothing is learned; ``loss``, ``borders``, ``width``: of pixels, see ``PixelFacts``.
+    ``report``: a folder for a page that tells what was learned; ``tensorboard``: one for scalars and sheets.
     Returns what ``onelook train --json`` prints. Raises an OnelookError; the file then stays as it was.
     """
     begun = time.perf_counter()
     if tensorboard is not None:
         require_tensorboard()
     model_path = Path(model_path)
-    data = read(source, task=task, columns=columns, group=group, split=train_split)
+    data = read(source, task=task, columns=columns, group=group, split=train_split, ignore=ignore)
     if val_split is not None:
-        val_data: Dataset | str | None = read(val or source, task=task, columns=columns, classes=data.classes, split=val_split)
+        val_data: Dataset | str | None = read(
+            val or source, task=task, columns=columns, classes=data.classes, split=val_split, ignore=ignore
+        )
     else:
         val_data = val
-    sides = divide(data, val_data, task=task, columns=columns, seed=seed)
+    sides = divide(data, val_data, task=task, columns=columns, ignore=ignore, seed=seed)
     progress.say(sides.train.describe())
     torch.manual_seed(seed)  # of a network that starts from random weights
     model = _open(model_path, name, backbone, weights, device, replace)
@@ -119,7 +126,8 @@ def train(
 
     fitted = model.fit(
         name, sides.train, head=task, method=method, attach=attach, freeze=freeze, budget=budget, epochs=epochs, form=form, views=views,
-        augment=augment, balance=balance, hold_out=sides.val is None, seed=seed, progress=progress, through=through,
+        augment=augment, balance=balance, pixels=PixelFacts(loss, borders, width), hold_out=sides.val is None, seed=seed,
+        progress=progress, through=through,
     )  # fmt: skip
     crossed = fitted.held_out["n"] == fitted.images
     on = "cross-validation" if crossed else "held-out training pictures"
@@ -135,6 +143,7 @@ def train(
         "train_split": train_split,
         "val_split": val_split,
         "columns": list(columns),
+        "ignore": list(ignore),
         "group": group,
         "method": method,
         "attach": attach,
@@ -145,6 +154,9 @@ def train(
         "views": views,
         "augment": augment,
         "balance": balance,
+        "loss": loss,
+        "borders": borders,
+        "width": width,
         "seed": seed,
     }
     images = {"train": fitted.images, "val": metrics["n"] if sides.val else 0, "refused": len(refused)}
@@ -229,7 +241,9 @@ def usual_size(task: str, data: Dataset) -> int | None:
     return min(LARGEST, max(SMALLEST, 32 * round(wanted / 32)))
 
 
-def divide(data: Dataset, val: Dataset | str | None, *, task: str, columns: Sequence[str] = (), seed: int = 0) -> Sides:
+def divide(
+    data: Dataset, val: Dataset | str | None, *, task: str, columns: Sequence[str] = (), ignore: Sequence[str] = (), seed: int = 0
+) -> Sides:
     """Which pictures train and which only report, as ``train`` describes it; ``val`` may have been read already."""
     trained = data.pick([index for index, sample in enumerate(data.samples) if sample.side != "val"])
     if val is None:
@@ -240,7 +254,7 @@ def divide(data: Dataset, val: Dataset | str | None, *, task: str, columns: Sequ
     if _is_share(val):
         train_indices, val_indices = split(trained, float(val), seed)
         return Sides(trained.pick(train_indices), trained.pick(val_indices))
-    return Sides(trained, read(val, task=task, columns=columns, classes=data.classes))
+    return Sides(trained, read(val, task=task, columns=columns, classes=data.classes, ignore=ignore))
 
 
 def _say_missing(sides: Sides, progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""What every head that finds objects or points must do, on a random tiny backbone."""
+"""What every head that finds objects, points or pixels must do, on a random tiny backbone."""
 
 from typing import Any, cast
 
@@ -12,25 +12,40 @@ from onelook.backbone import Backbone
 from onelook.engines import TorchEngine
 from onelook.heads import HEADS, TASKS, Facts
 from onelook.heads.rcnn import Rcnn
-from onelook.look import Geometry, Look, Needs
+from onelook.look import PIXELS, Geometry, Look, Needs
 from onelook.looker import Looker, Pixels
+from onelook.masks import IGNORE, Mask
+from onelook.measure_pixels import Shares
 from onelook.objects import Layout, Objects
 from onelook.tail import Tail, Tailed
 
 CLASSES = ("one", "two", "three")
 LAYOUT = Layout(("left", "right", "top"), ((0, 1),), ((0, 2), (1, 2)))
-METHODS = [(task, method) for task in ("localize", "keypoints", "detect") for method in TASKS[task]]
+METHODS = [(task, method) for task in ("localize", "keypoints", "detect", "segment") for method in TASKS[task]]
 SIZE = 128
 
 
 def facts(task: str, backbone: Backbone, attach: str = "conv") -> Facts:
     layout = LAYOUT if task == "keypoints" else None
     names = LAYOUT.names if layout else CLASSES
-    return Facts(names, backbone.channels, backbone.embedding_size, targets(task), layout, cast(Any, attach))
+    examples = [] if task == "segment" else targets(task)
+    return Facts(names, backbone.channels, backbone.embedding_size, examples, layout, cast(Any, attach))
 
 
-def targets(task: str) -> list[Objects]:
-    """Two objects, none, one that is ignored, one smaller than a cell."""
+def truths(task: str) -> list[Any]:
+    """Targets as judges take them."""
+    if task != "segment":
+        return targets(task)
+    return [Mask((SIZE, SIZE), (), lambda mask=mask: mask) for mask in targets(task)]  # type: ignore[misc]
+
+
+def targets(task: str) -> list[Any]:
+    """Two objects, none, one that is ignored, one smaller than a cell; of pixels: classes in stripes, nothing known, one class, a speck."""
+    if task == "segment":
+        stripes = (torch.arange(SIZE) // 20 % 3).to(torch.uint8).repeat(SIZE, 1)
+        blank, speck = torch.ones(SIZE, SIZE, dtype=torch.uint8), torch.zeros(SIZE, SIZE, dtype=torch.uint8)
+        speck[30:32, 30:33] = 2
+        return [stripes, blank * IGNORE, blank, speck]
     points = {"points": [[(20, 20, 2), (60, 30, 1), (0, 0, 0)]] * 2} if task == "keypoints" else {}
     one = {"points": points["points"][:1]} if points else {}
     found = [
@@ -135,21 +150,33 @@ class TestEveryObjectHead:
         found = look(looker, head.needs)
         said = head.find(head(found), found.placements)
         judge = head.judge()
-        judge.add(said, targets(task))
+        judge.add(said, truths(task))
         result = judge.result()
         assert judge.headline in result
         assert judge.headline + "_interval" in result
+        assert len(judge.each()) == len(said)
         head.say(head.merge([said[0], said[0]]))
+
+    @torch.inference_mode()
+    def test_mirrored_twice_is_the_same(self, task: str, method: str, looker: Looker) -> None:
+        head = make(task, method, looker)
+        found = look(looker, head.needs, 1)
+        said = head.find(head(found), found.placements)[0]
+        for across, down in ((True, False), (False, True)):
+            again = head.mirrored(head.mirrored(said, across, down, (SIZE, SIZE)), across, down, (SIZE, SIZE))
+            assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(_parts(again), _parts(said), strict=True))
 
     def test_behind_a_tail(self, task: str, method: str, looker: Looker) -> None:
         inner = make(task, method, looker)
-        if isinstance(inner, Rcnn):
-            pytest.skip("looks at crops with the frozen network")
+        if isinstance(inner, Rcnn) or PIXELS in inner.needs.maps:
+            pytest.skip("looks at crops with the frozen network, or at pixels")
         head = Tailed(Tail(looker.backbone, len(looker.backbone.stages) - 2, inner.needs), inner)
         found = look(looker, head.needs)
         assert not head.vector
         with torch.inference_mode():
             assert len(head.answer(head(found), found.placements)) == 4
+            said = head.find(head(found), found.placements)[0]
+            head.say(head.mirrored(said, True, False, (SIZE, SIZE)))
 
     def test_a_missing_part_is_named(self, task: str, method: str, looker: Looker) -> None:
         head = make(task, method, looker)
@@ -166,4 +193,6 @@ def test_attached_to_the_embedding(task: str, method: str, looker: Looker) -> No
 
 
 def _parts(found: Any) -> list[torch.Tensor]:
+    if isinstance(found, Shares):
+        return [found.values.float()]
     return [found] if isinstance(found, torch.Tensor) else [found.boxes, found.scores, found.labels]

@@ -9,6 +9,7 @@ from onelook.cli.options import (
     Augment,
     Columns,
     FormatName,
+    Ignore,
     Json,
     RecipeName,
     Seed,
@@ -36,6 +37,7 @@ def check(
     train_split: TrainSplit = None,
     val_split: ValSplit = None,
     columns: Columns = None,
+    ignore: Ignore = None,
     json: Json = False,
 ) -> None:
     """List every file that is unreadable, doubled, leaked or mislabelled; exit code 1 if there is any.
@@ -44,7 +46,7 @@ def check(
     """
     from onelook.data.check import check as run
 
-    report = run(data, task=task.value, columns=names(columns), val=val, train_split=train_split, val_split=val_split)
+    report = run(data, task=task.value, columns=names(columns), val=val, train_split=train_split, val_split=val_split, ignore=names(ignore))
     if json:
         emit(report.to_json())
     else:
@@ -78,7 +80,7 @@ def convert(
 def views(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled pictures.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the sheet is written (.png or .jpg).")],
-    task: Annotated[TaskName, typer.Option(help="With detect, boxes are drawn as they move along.")] = TaskName.classify,
+    task: Annotated[TaskName, typer.Option(help="Boxes and masks are drawn as they move along.")] = TaskName.classify,
     augment: Augment = RecipeName.light,
     views: Annotated[int, typer.Option(min=1, max=64, help="Views of each picture.")] = 8,
     pictures: Annotated[int, typer.Option(min=1, max=64, help="How many pictures, spread over the data.")] = 6,

@@ -28,6 +28,7 @@ class TaskName(StrEnum):
     detect = "detect"
     localize = "localize"
     keypoints = "keypoints"
+    segment = "segment"
 
 
 class MethodName(StrEnum):
@@ -44,6 +45,8 @@ class MethodName(StrEnum):
     windows = "windows"
     heatmap = "heatmap"
     deeppose = "deeppose"
+    unet = "unet"
+    unet2015 = "unet2015"
 
 
 class AttachName(StrEnum):
@@ -51,6 +54,21 @@ class AttachName(StrEnum):
 
     conv = "conv"
     embedding = "embedding"
+
+
+class LossName(StrEnum):
+    """What is minimised over pixels."""
+
+    ce = "ce"
+    dice = "dice"
+    focal = "focal"
+
+
+class InstanceName(StrEnum):
+    """How single objects are told apart in what pixels are."""
+
+    components = "components"
+    watershed = "watershed"
 
 
 class FormName(StrEnum):
@@ -105,6 +123,8 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the backbone runs.")]
 Weights = Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="The backbone's weights (.safetensors or .pth).")]
 Columns = Annotated[str | None, typer.Option("--columns", metavar="A,B", help="Label columns of a table (default: all).")]
+Ignore = Annotated[str | None, typer.Option("--ignore", metavar="A,B", help="Values or classes of masks that count as nothing known.")]
+Tiles = Annotated[bool, typer.Option("--tiles", help="Look at large pictures piece by piece, for what pixels are.")]
 Augment = Annotated[RecipeName, typer.Option(help="How views of training pictures are made (look: onelook data views).")]
 Tta = Annotated[TtaName, typer.Option("--tta", help="Look at several versions of every picture and average.")]
 Report = Annotated[Path | None, typer.Option("--report", metavar="DIR", help="Write a page that tells what was found.")]
@@ -176,6 +196,9 @@ def headline(metrics: dict[str, Any]) -> str:
     if "ap50" in metrics:
         ap50, ap = percent(metrics["ap50"] or 0.0, metrics["ap50_interval"]), percent(metrics["ap"] or 0.0)
         return f"AP50 {ap50}, AP {ap} on {metrics['boxes']} boxes in {metrics['n']} pictures"
+    if "miou" in metrics:
+        mean = percent(metrics["miou"], metrics["miou_interval"])
+        return f"mean IoU {mean}, pixels right {percent(metrics['pixel_accuracy'])}, Dice {metrics['dice']:.3f} on {metrics['n']} pictures"
     if "mean_iou" in metrics:
         located = percent(metrics["correct_loc"], metrics["correct_loc_interval"])
         return f"mean IoU {metrics['mean_iou']:.3f}, right class and IoU over 0.5 {located} on {metrics['n']} pictures"

@@ -2,11 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from onelook.cli.options import Device, DeviceOption, Json, Tta, TtaName, Weights, emit, names, say
+from onelook.cli.options import Device, DeviceOption, InstanceName, Json, Tiles, Tta, TtaName, Weights, emit, names, say
 
 
 def predict(
@@ -17,6 +17,9 @@ def predict(
     heads: Annotated[str | None, typer.Option(metavar="A,B", help="Which heads to ask (default: all).")] = None,
     draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Write pictures with their answers here.")] = None,
     conf: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lowest score of boxes (0.001: all, to recompute AP).")] = 0.2,
+    masks: Annotated[Path | None, typer.Option(metavar="DIR", help="Write what pixels are as index PNGs here.")] = None,
+    instances: Annotated[InstanceName | None, typer.Option(help="Tell single objects apart in what pixels are.")] = None,
+    tiles: Tiles = False,
     tta: Tta = TtaName.none,
     weights: Weights = None,
     device: DeviceOption = Device.auto,
@@ -31,9 +34,10 @@ def predict(
     from onelook.model import Model
 
     loaded = Model.load(model, weights=weights, device=device.value) if model else Model.new(weights=weights, device=device.value)
+    how: Any = instances.value if instances else None
     failed = count = 0
     written: set[Path] = set()
-    for answers in loaded.predict(pictures, heads=names(heads) or None, tta=tta.value, conf=conf):
+    for answers in loaded.predict(pictures, heads=names(heads) or None, tta=tta.value, conf=conf, tiles=tiles, instances=how):
         count += 1
         if answers.error is not None:
             failed += 1
@@ -47,6 +51,10 @@ def predict(
 
             draw.mkdir(parents=True, exist_ok=True)
             draw_answers(answers).save(_unused(draw / f"{answers.path.stem}.png", written))
+        if masks is not None and answers.error is None:
+            from onelook.draw import save_masks
+
+            save_masks(answers, masks, _unused(masks / f"{answers.path.stem}.png", written))
     if count == 0:
         raise DataError(f"{' '.join(pictures)}: no pictures found")
     if failed:

@@ -11,7 +11,9 @@ from onelook.cli.options import (
     Device,
     DeviceOption,
     FormName,
+    Ignore,
     Json,
+    LossName,
     MethodName,
     ModelFile,
     ModeName,
@@ -20,6 +22,7 @@ from onelook.cli.options import (
     Report,
     Seed,
     TaskName,
+    Tiles,
     TrainSplit,
     Tta,
     TtaName,
@@ -37,7 +40,7 @@ from onelook.cli.options import (
 
 
 def train(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Class folders, a CSV, or a COCO, YOLO or VOC set.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Class folders, a CSV, pictures with masks, or a COCO, YOLO or VOC set.")],
     name: Annotated[str, typer.Option(help="The new head's name.")],
     model: ModelFile,
     task: Annotated[TaskName, typer.Option(help="What the head answers.")] = TaskName.classify,
@@ -47,6 +50,7 @@ def train(
     train_split: TrainSplit = None,
     val_split: ValSplit = None,
     columns: Columns = None,
+    ignore: Ignore = None,
     group: Annotated[str | None, typer.Option(metavar="COLUMN", help="Pictures with one value here are never parted.")] = None,
     backbone: Annotated[str | None, typer.Option(metavar="NAME", help="Any timm CNN, alexnet or googlenet.")] = None,
     weights: Weights = None,
@@ -57,6 +61,9 @@ def train(
     views: Annotated[int | None, typer.Option(help="Versions of each picture to learn from (2: itself and its mirror).")] = None,
     augment: Annotated[RecipeName | None, typer.Option(help="How views are made (default: light; from scratch: signs).")] = None,
     balance: Annotated[bool, typer.Option("--balance", help="Let every class count the same, however many pictures it has.")] = False,
+    loss: Annotated[LossName, typer.Option(help="Of pixels: ce, with Dice beside it, or focal.")] = LossName.ce,
+    borders: Annotated[bool, typer.Option("--borders", help="Let gaps between touching objects weigh more.")] = False,
+    width: Annotated[int, typer.Option(min=4, max=64, help="Channels of the first maps of unet2015 (64 in the paper).")] = 16,
     size: Annotated[int | None, typer.Option(help="Input size in pixels (default: the backbone's own).")] = None,
     geometry: Annotated[ModeName | None, typer.Option(help="How pictures are brought to the input.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Train a head of this name anew if there is one.")] = False,
@@ -75,10 +82,11 @@ def train(
 
     result = run(
         data, name=name, model_path=model, task=task.value, method=method.value, attach=attach.value, val=val, train_split=train_split,
-        val_split=val_split, columns=names(columns), group=group,
+        val_split=val_split, columns=names(columns), ignore=names(ignore), group=group,
         backbone=backbone, weights=weights, freeze=freeze, budget=duration(budget), epochs=epochs, form=form.value, views=views,
-        augment=augment.value if augment else None, balance=balance, size=size, geometry=geometry.value if geometry else None,
-        replace=replace, seed=seed, device=device.value, report=report, tensorboard=tensorboard, progress=progress(quiet),
+        augment=augment.value if augment else None, balance=balance, loss=loss.value, borders=borders, width=width, size=size,
+        geometry=geometry.value if geometry else None, replace=replace, seed=seed, device=device.value, report=report,
+        tensorboard=tensorboard, progress=progress(quiet),
     )  # fmt: skip
     if json:
         emit(result)
@@ -97,14 +105,16 @@ def val(
     head: Annotated[str, typer.Option(help="Which head to judge.")],
     split: Annotated[str | None, typer.Option(metavar="NAME|FILE.csv", help="Which part of DATA (default: its validation side).")] = None,
     columns: Columns = None,
+    ignore: Ignore = None,
     tta: Tta = TtaName.none,
+    tiles: Tiles = False,
     weights: Weights = None,
     device: DeviceOption = Device.auto,
     report: Report = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Judge a head on labelled pictures: accuracy with its interval, F1, calibration, confusion matrix.
+    """Judge a head on labelled pictures: the figures of its task with their intervals, class by class.
 
     Example: onelook val test-photos/ --model mine.onelook --head kind --tta flips
     """
@@ -112,7 +122,9 @@ def val(
     from onelook.validate import validate
 
     models = [Model.load(file, weights=weights, device=device.value) for file in model]
-    judged = validate(data, models, head, columns=names(columns), split=split, tta=tta.value, progress=progress(quiet))
+    judged = validate(
+        data, models, head, columns=names(columns), split=split, ignore=names(ignore), tta=tta.value, tiles=tiles, progress=progress(quiet)
+    )
     if report:
         from onelook.report import write_validation
 
@@ -131,7 +143,11 @@ def val(
         say(f"left out: {refused.reason}")
     if "confusion" in metrics:
         _say_confusion(metrics)
-    if "per_class" in metrics:
+    if "miou" in metrics:
+        rows = [[name, percent(one["iou"]), percent(one["dice"]), percent(one["share"])] for name, one in metrics["per_class"].items()]
+        table(["class", "IoU", "Dice", "of the pixels"], rows)
+        say(f"boundary F1 {metrics['boundary_f1'] or 0:.3f}; {metrics['ignored']}")
+    elif "per_class" in metrics:
         table(["class", "AP50", "AP"], [[name, percent(one["ap50"]), percent(one["ap"])] for name, one in metrics["per_class"].items()])
     if report:
         say(f"report: {report / 'index.html'}")

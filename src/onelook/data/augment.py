@@ -35,13 +35,13 @@ from torchvision.transforms.v2.functional import InterpolationMode
 
 from onelook.data.pictures import open_picture
 from onelook.errors import DataError, PictureError
+from onelook.masks import IGNORE
 from onelook.objects import Objects
 
 VERSION = 3  # part of the cache's key: change it whenever the pixels of a view change
 PCA_DEVIATION = 0.1  # of the factor on each component, as in the paper
 PCA_PICTURES = 256  # training pictures from which the components are computed
 LEAST_SHOWN = 0.3  # share of an object's area that a view must show for it to be learned from
-IGNORE = 255  # what a mask says where a view shows nothing
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from onelook.data.pictures import ahead, open_picture, read_bytes
 from onelook.data.read import OBJECT_TASKS, read
 from onelook.data.samples import Dataset, Finding, Sample
 from onelook.errors import DataError, PictureError
+from onelook.masks import Mask
 from onelook.objects import Objects
 
 TINY_CLASS = 10
@@ -52,23 +53,25 @@ def check(
     val: Path | None = None,
     train_split: str | None = None,
     val_split: str | None = None,
+    ignore: Sequence[str] = (),
 ) -> Report:
     """Look at every file of a data set (and of a validation set beside it) and list what is wrong.
 
     Kinds: unreadable, not-a-picture, duplicate, two-labels, leak (in training and validation), empty-class, one-class,
     tiny-class, missing-class (in one side only), tiny-picture, class-clash, exif-orientation; of boxes: zero-area, inverted, outside,
-    not-a-number, duplicate-box, unknown-class, unknown-picture, missing-annotation, malformed, no-name; of key points: no-points.
+    not-a-number, duplicate-box, unknown-class, unknown-picture, missing-annotation, malformed, no-name; of key points: no-points; of
+    masks: missing-mask, missing-picture, unknown-value, size-mismatch, all-ignored.
     """
     source = Path(source)
-    data = read(source, task=task, columns=columns, split=train_split)
+    data = read(source, task=task, columns=columns, split=train_split, ignore=ignore)
     samples, read_of = list(data.samples), list(data.findings)
     if val is not None or val_split is not None:
-        beside = read(val or source, task=task, columns=columns, split=val_split)
+        beside = read(val or source, task=task, columns=columns, split=val_split, ignore=ignore)
         if beside.classes != data.classes:
             data, samples, beside = _same_names(data, samples, beside)
         samples = [_on_side(sample, "train") for sample in samples] + [_on_side(sample, "val") for sample in beside.samples]
         read_of += [finding for finding in beside.findings if finding not in read_of]
-    folders = () if task in OBJECT_TASKS else _of_folders(source)
+    folders = () if task in (*OBJECT_TASKS, "segment") else _of_folders(source)
     findings = [*read_of, *folders, *_of_classes(data, samples), *_of_pictures(samples, data)]
     order = {"unreadable": 0, "not-a-picture": 1, "leak": 2, "two-labels": 3, "duplicate": 4}
     findings.sort(key=lambda finding: (order.get(finding.kind, 9), finding.kind, finding.file))
@@ -101,6 +104,8 @@ def _of_classes(data: Dataset, samples: list[Sample]) -> Iterator[Finding]:
     if data.kind == "single" and sum(1 for count in counts.values() if count) < 2:
         yield Finding("one-class", source, "there is only one class with pictures; classify needs two")
     for name, count in counts.items():
+        if data.kind == "masks" and not count:
+            yield Finding("empty-class", source, f"no pixel of class {name}; nothing can be learned of it")
         if 0 < count < TINY_CLASS:
             what = "boxes" if data.kind == "objects" else "pictures"
             yield Finding("tiny-class", source, f"class {name} has {count} {what}; {TINY_CLASS} or more are wanted")
@@ -165,6 +170,8 @@ def _described(sample: Sample, data: Dataset) -> str:
 def _labels(sample: Sample, data: Dataset) -> list[str]:
     if isinstance(sample.target, int):
         return [data.classes[sample.target]]
+    if isinstance(sample.target, Mask):
+        return [name for name, count in zip(data.classes, sample.target.pixels, strict=True) if count]
     if isinstance(sample.target, Objects):
         return [data.classes[label] for label in sample.target.labels.tolist()] if data.kind == "objects" else []
     return [name for name, value in zip(data.classes, sample.target, strict=True) if value]

@@ -39,13 +39,13 @@ def read_coco(source: Path, split: str | None, points: bool) -> Source:
     """Every picture that the chosen files list. ``split``: part of a file's or its folder's name, such as ``val2017``; without it,
     the files named for training and validation, or the only one. ``points``: whether key points are wanted.
     """
-    files = _chosen(source, split, points)
+    files = chosen_files(source, split, points)
     findings: list[Finding] = []
     pictures: list[Annotated] = []
     names: dict[str, None] = {}
     layout: Layout | None = None
     for file, side in files:
-        facts = _load(file)
+        facts = load_coco(file)
         categories = {entry["id"]: str(entry["name"]) for entry in sorted(facts["categories"], key=lambda entry: entry["id"])}
         names |= dict.fromkeys(categories.values())
         layout = layout or _layout(facts["categories"])
@@ -98,7 +98,8 @@ def _looks_right(file: Path) -> bool:
     return head.lstrip().startswith("{") and (keys == len(KEYS) or (len(head) == HEAD and keys > 0))
 
 
-def _chosen(source: Path, split: str | None, points: bool) -> list[tuple[Path, str | None]]:
+def chosen_files(source: Path, split: str | None, points: bool) -> list[tuple[Path, str | None]]:
+    """The files of a source that are read, each with its side. Raises DataError for a split that is not there."""
     files = coco_files(source)
     if points and len(files) > 1:
         files = [file for file in files if "keypoint" in file.stem] or files
@@ -123,7 +124,8 @@ def _side_of(file: Path) -> str | None:
     return "val" if any(name in words for name in VAL_NAMES if name != "test") else None
 
 
-def _load(file: Path) -> dict[str, Any]:
+def load_coco(file: Path) -> dict[str, Any]:
+    """What a COCO file says, its lists checked. Raises UnreadableError."""
     try:
         if file.stat().st_size > LARGEST_FILE:
             raise UnreadableError(f"{file}: larger than {LARGEST_FILE / 1e9:.0f} GB")

@@ -7,6 +7,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from glob import glob
 from io import BytesIO
 from pathlib import Path
@@ -50,6 +51,23 @@ def open_picture(path: Path | str, *, content: bytes | None = None, at_least: in
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, TypeError, KeyError, IndexError, ZeroDivisionError) as error:
         raise PictureError(f"{path}: cannot be decoded ({str(error).strip() or type(error).__name__})") from error
     except Exception as error:  # decoders of rare formats raise struct.error, zlib.error and more
+        raise PictureError(f"{path}: cannot be decoded ({type(error).__name__}: {error})") from error
+
+
+@contextmanager
+def open_raw(path: Path | str) -> Iterator[Image.Image]:
+    """A file's picture in its own mode and values, upright: for masks. Raises PictureError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                picture.load()
+                yield ImageOps.exif_transpose(picture)
+    except FileNotFoundError as error:
+        raise PictureError(f"{path}: no such file") from error
+    except PictureError:
+        raise
+    except Exception as error:  # as in open_picture: decoders raise whatever they like
         raise PictureError(f"{path}: cannot be decoded ({type(error).__name__}: {error})") from error
 
 

@@ -3,6 +3,7 @@
 onelook train photos/ ...            # class folders: photos/CLASS/*.jpg
 onelook train labels.csv ...         # a table: path,label ; path,scratch,dent (0/1) ; path,weight (regress)
 onelook train dataset/ --task detect ...    # COCO JSON, YOLO data.yaml, Pascal VOC, a CSV with xmin,ymin,xmax,ymax
+onelook train people/ --task segment ...    # images/ and masks/, train/ and trainannot/, COCO JSON
 onelook train poses/ --task keypoints ...   # COCO key points, YOLO pose, a CSV with NAME_x,NAME_y, joints.mat
 """
 
@@ -11,8 +12,10 @@ from pathlib import Path
 
 from onelook.data.annotations import Source, assemble
 from onelook.data.coco import coco_files, read_coco
+from onelook.data.coco_masks import read_coco_masks
 from onelook.data.folders import read_folders
 from onelook.data.joints import is_joints, read_joints
+from onelook.data.masks import read_masks
 from onelook.data.object_table import object_tables, read_object_tables
 from onelook.data.samples import Dataset
 from onelook.data.table import TABLES, read_table
@@ -31,13 +34,14 @@ def read(
     group: str | None = None,
     classes: Sequence[str] = (),
     split: str | None = None,
+    ignore: Sequence[str] = (),
 ) -> Dataset:
     """Read labelled pictures for ``task``.
 
     ``columns``: which label columns of a table to use (default: all but path, group and split). ``group``: the column
     whose pictures stay together. ``classes``: names that must be used, in this order (those of a trained head). ``split``: only this part
     of the source: a subfolder of class folders, a value of a table's column split, a VOC list, a COCO file, a key of a YOLO file, a CSV
-    in the folder.
+    in the folder; a folder of pictures with masks. ``ignore``: values or classes of masks from which nothing is learned.
     Raises DataError for what cannot be used, UnreadableError for what cannot be read.
     """
     source = Path(source)
@@ -45,6 +49,10 @@ def read(
         raise UnreadableError(f"{source}: no such folder or table")
     if task in OBJECT_TASKS:
         return assemble(_read_objects(source, split, task == "keypoints"), task, classes)
+    if task == "segment":
+        if coco_files(source):
+            return read_coco_masks(source, split, ignore, classes)
+        return read_masks(source, split, ignore, classes)
     if source.is_dir():
         if task == "regress":
             raise DataError(f"{source}: folders hold classes; regress needs a table: a CSV with a path column and number columns")

@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from onelook.masks import Mask
 from onelook.objects import Layout, Objects
 
 TRAIN_NAMES, VAL_NAMES = ("train", "training"), ("val", "valid", "validation", "test")
-Target = int | tuple[float, ...] | Objects
+Target = int | tuple[float, ...] | Objects | Mask
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Finding:
 class Sample:
     """One labelled picture.
 
-    ``target``: a class id (0-based, contiguous), or one number per column: 0/1 for several labels, values for regression; or ``Objects``,
-    in pixels of the upright picture.
+    ``target``: a class id (0-based, contiguous), or one number per column: 0/1 for several labels, values for regression; or ``Objects``
+    or a ``Mask``, in pixels of the upright picture.
     ``group``: pictures of one group (a patient, a solar panel) never part when a data set is split.
     ``side``: "train" or "val" where the source says so.
     """
@@ -51,8 +52,8 @@ class Sample:
 class Dataset:
     """Samples with the names that their targets refer to.
 
-    ``kind``: "single" (targets are class ids), "multi" (0/1 per class), "values" (numbers per column), "objects" (boxes with class ids) or
-    "points" (objects with key points; ``classes`` are the points' names).
+    ``kind``: "single" (targets are class ids), "multi" (0/1 per class), "values" (numbers per column), "objects" (boxes with class ids),
+    "points" (objects with key points; ``classes`` are the points' names) or "masks" (a class id for every pixel).
     ``source``: the folder or file that it was read from; ``found``: one line saying what the reader recognised.
     ``layout``: of key points. ``findings``: what the reader left out or mended, and why.
     """
@@ -97,11 +98,14 @@ class Dataset:
         if self.kind == "points":
             seen = [objects.points[..., 2] > 0 for sample in self.samples if len(objects := objects_of(sample))]
             return {name: int(sum(int(rows[:, index].sum()) for rows in seen)) for index, name in enumerate(self.classes)}
+        if self.kind == "masks":
+            shown = [mask_of(sample).pixels for sample in self.samples]
+            return {name: sum(pixels[index] > 0 for pixels in shown) for index, name in enumerate(self.classes)}
         return {name: len(self.samples) for name in self.classes}
 
     def describe(self) -> str:
         """What was read, in one line."""
-        what = {"objects": "boxes ", "points": "points "}.get(self.kind, "")
+        what = {"objects": "boxes ", "points": "points ", "masks": "shown in "}.get(self.kind, "")
         left = f"; {len(self.findings)} findings (see: onelook data check)" if self.findings else ""
         return f"{self.found}: {len(self.samples)} pictures; {what}" + ", ".join(f"{name} {n}" for name, n in self.counts().items()) + left
 
@@ -109,6 +113,12 @@ class Dataset:
 def objects_of(sample: Sample) -> Objects:
     """The objects of a sample that has them."""
     assert isinstance(sample.target, Objects)
+    return sample.target
+
+
+def mask_of(sample: Sample) -> Mask:
+    """The mask of a sample that has one."""
+    assert isinstance(sample.target, Mask)
     return sample.target
 
 

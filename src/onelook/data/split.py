@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, StratifiedShuffleSplit
 
-from onelook.data.samples import Dataset, objects_of
+from onelook.data.samples import Dataset, Sample, objects_of
 from onelook.errors import DataError
+from onelook.masks import Mask
 from onelook.objects import Objects
 
 
@@ -60,16 +61,19 @@ def assign_folds(data: Dataset, count: int, seed: int) -> np.ndarray:
 
 
 def write_split(path: Path, train: Dataset, val: Dataset | None) -> None:
-    """Write which picture went where: a CSV that ``onelook train`` reads back as it stands (column ``split``), but for objects."""
+    """Write which picture went where.
+
+    A CSV that ``onelook train`` reads back as it stands (column ``split``), but for objects and masks.
+    """
     root = path.parent.resolve()
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        columns = ["label"] if train.kind == "single" else [] if train.of_objects else list(train.classes)
+        columns = ["label"] if train.kind == "single" else list(train.classes) if train.kind in ("multi", "values") else []
         writer.writerow(["path", *columns, "split"])
         for side, data in (("train", train), ("val", val)):
             for sample in data.samples if data else ():
                 target = sample.target
-                if isinstance(target, Objects):
+                if isinstance(target, Objects | Mask):
                     cells = []
                 else:
                     cells = [train.classes[target]] if isinstance(target, int) else [f"{value:g}" for value in target]
@@ -79,14 +83,21 @@ def write_split(path: Path, train: Dataset, val: Dataset | None) -> None:
 def strata(data: Dataset) -> np.ndarray:
     """A small integer per sample to stratify by: the class, the set of labels, the tercile of the first value, the rarest class in it."""
     targets: Sequence[object] = [sample.target for sample in data.samples]
-    if data.of_objects:
+    if data.of_objects or data.kind == "masks":
         counts = [*data.counts().values(), 0]
-        present = [set(objects_of(sample).labels.tolist()) if data.kind == "objects" else set() for sample in data.samples]
+        present = [_classes_in(sample) if data.kind != "points" else set() for sample in data.samples]
         return np.array([min(labels, key=counts.__getitem__, default=len(counts) - 1) for labels in present], dtype=np.int64)
     if data.kind == "values":
         first = np.array([target[0] for target in targets if isinstance(target, tuple)])
         return np.searchsorted(np.quantile(first, [1 / 3, 2 / 3]), first).astype(np.int64)
     return np.unique(np.array([str(target) for target in targets]), return_inverse=True)[1]
+
+
+def _classes_in(sample: Sample) -> set[int]:
+    """The ids of the classes of which a picture shows something."""
+    if isinstance(sample.target, Mask):
+        return {index for index, count in enumerate(sample.target.pixels) if count}
+    return set(objects_of(sample).labels.tolist())
 
 
 def groups(data: Dataset) -> np.ndarray:

@@ -21,6 +21,8 @@ from onelook.heads.localize import Localize
 from onelook.heads.overfeat import OverFeat
 from onelook.heads.rcnn import Rcnn, Windows
 from onelook.heads.regress import Regress
+from onelook.heads.unet import UNet
+from onelook.heads.unet2015 import FromPixels
 from onelook.heads.yolo import Yolo
 from onelook.look import Look, Needs, Placement
 
@@ -65,6 +67,7 @@ TASKS: dict[str, tuple[str, ...]] = {  # task -> its methods, the usual one firs
     "localize": ("localize",),
     "keypoints": ("heatmap", "deeppose"),
     "detect": ("fcos", "yolo", "faster_rcnn", "fast_rcnn", "sppnet", "rcnn", "overfeat", "windows"),
+    "segment": ("unet", "unet2015"),
 }
 KINDS = {  # task -> kinds of data that it learns from, see ``Dataset``
     "classify": ("single", "multi"),
@@ -72,6 +75,7 @@ KINDS = {  # task -> kinds of data that it learns from, see ``Dataset``
     "localize": ("objects",),
     "keypoints": ("points",),
     "detect": ("objects",),
+    "segment": ("masks",),
 }
 HEADS: dict[str, type[nn.Module]] = {
     "classify": Classify,
@@ -87,6 +91,8 @@ HEADS: dict[str, type[nn.Module]] = {
     "rcnn": Rcnn,
     "overfeat": OverFeat,
     "windows": Windows,
+    "unet": UNet,
+    "unet2015": FromPixels,
 }
 
 __all__ = ["HEADS", "KINDS", "TASKS", "Classify", "Facts", "Head", "ObjectHead", "Regress"]

@@ -20,6 +20,7 @@ from onelook.price import price
 from onelook.report.figures import curve_plot, ladder_plot, learning_curves, reliability_plot, time_plot
 from onelook.report.objects import worst_objects
 from onelook.report.page import Cell, Picture, Section, Table, thumbnail, write_page
+from onelook.report.pixels import worst_pixels
 from onelook.report.tensorboard import require_tensorboard as require_tensorboard
 from onelook.report.tensorboard import write_tensorboard as write_tensorboard
 from onelook.tta import Gain
@@ -40,6 +41,10 @@ FIGURES = {
     "ap75": "average precision at IoU 0.75",
     "ar": "average recall",
     "ap50_voc07": "average precision at IoU 0.5, VOC 2007",
+    "miou": "IoU, mean of the classes (mIoU)",
+    "pixel_accuracy": "share of pixels right",
+    "dice": "Dice, mean of the classes",
+    "boundary_f1": "boundaries met (F1)",
     "mean_iou": "mean IoU",
     "correct_loc": "right class and IoU above 0.5",
     "pck20": "points within 0.2 of the torso (PCK@0.2)",
@@ -47,7 +52,12 @@ FIGURES = {
     "pcp": "right limbs (PCP)",
     "nme": "mean error, as a share of the torso (NME)",
 }
-OBJECT_HEADLINES = {"ap50": "Average precision at IoU 0.5:", "mean_iou": "Mean IoU", "pck20": "Points placed right (PCK@0.2):"}
+OBJECT_HEADLINES = {
+    "ap50": "Average precision at IoU 0.5:",
+    "mean_iou": "Mean IoU",
+    "miou": "Mean IoU",
+    "pck20": "Points placed right (PCK@0.2):",
+}
 WORST = 18
 MOST_CLASSES = 40  # whose confusion is shown cell by cell
 
@@ -128,9 +138,13 @@ def worst_errors(found: Evaluated, classes: Sequence[str], count: int = WORST) -
 def _question(model: Model, name: str) -> str:
     head = model.head(name)
     shown = ", ".join(head.classes[:8]) + (" ..." if len(head.classes) > 8 else "")
-    return {"regress": "how much", "detect": "where is", "localize": "where is", "keypoints": "where is"}.get(
-        head.task, "which of"
-    ) + f" {shown}"
+    return {
+        "regress": "how much",
+        "detect": "where is",
+        "localize": "where is",
+        "keypoints": "where is",
+        "segment": "which pixels are",
+    }.get(head.task, "which of") + f" {shown}"
 
 
 def _time(seconds: float) -> str:
@@ -154,7 +168,9 @@ def _data(data: Dataset, images: dict[str, int]) -> Section:
     counts = data.counts()
     total = sum(counts.values()) if data.kind == "objects" else len(data)
     rows = tuple((name, str(count), f"{count / max(total, 1):.0%}") for name, count in counts.items())
-    what = {"objects": ("class", "boxes"), "points": ("point", "pictures with it")}.get(data.kind, ("class", "training pictures"))
+    what = {"objects": ("class", "boxes"), "points": ("point", "pictures with it"), "masks": ("class", "pictures with it")}.get(
+        data.kind, ("class", "training pictures")
+    )
     text = f"{images['train']} pictures to learn from, {images['val']} that only report, {images['refused']} that could not be read."
     table = None if data.kind == "values" else Table((*what, "share"), rows)
     return Section("The pictures", text, table=table, note=data.found)
@@ -167,7 +183,11 @@ def _judged(model: Model, name: str, metrics: dict[str, Any], found: Evaluated |
     sections = [Section("How right it is", table=Table(("figure", "value", "95 % interval"), rows), note=note)]
     if "confusion" in metrics and len(metrics["confusion"]["classes"]) <= MOST_CLASSES:
         sections.append(_confusion(metrics["confusion"]))
-    if "per_class" in metrics:
+    if "miou" in metrics:
+        kinds = tuple((kind, f"{e['iou']:.3f}", f"{e['dice']:.3f}", f"{e['share']:.1%}") for kind, e in metrics["per_class"].items())
+        header = ("class", "IoU", "Dice", "of the pixels")
+        sections.append(Section("Class by class", table=Table(header, kinds), note=metrics["ignored"]))
+    elif "per_class" in metrics:
         classes = tuple((kind, f"{one['ap50'] or 0:.3f}", f"{one['ap'] or 0:.3f}") for kind, one in metrics["per_class"].items())
         sections.append(Section("Class by class", table=Table(("class", "AP50", "AP"), classes)))
     if "pck20_per_point" in metrics:
@@ -197,9 +217,11 @@ def _objects(model: Model, name: str, found: Evaluated) -> list[Section]:
         judge.add(found.raw, found.targets)
         note = "At IoU 0.5. To the right: more of the objects are found; up: more of the answers are right."
         sections.append(Section("Precision and recall", svg=curve_plot(judge.curves()), note=note))
-    pictures = worst_objects(cast(ObjectHead, head), found)
+    if head.task == "segment":
+        pictures, text = worst_pixels(model, name, found), "Left: what was said; right: what is true."
+    else:
+        pictures, text = worst_objects(cast(ObjectHead, head), found), "Green: what is there; red: what was said."
     if pictures:
-        text = "Green: what is there; red: what was said."
         sections.append(Section("Where it goes wrong most", text, pictures=pictures))
     return sections
 

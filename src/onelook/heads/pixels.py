@@ -1,0 +1,178 @@
+"""What heads that say what every pixel is have in common: losses, from scores over the input to shares over the picture, their judge.
+
+The softmax is taken pixel by pixel, h x w of them (Ronneberger et al. 2015, section 3). Losses are named terms of one sum: cross entropy
+with weights for classes and, for touching objects, for the gaps between them (the same section); Dice (Milletari et al. 2016, V-Net,
+equation 3, in its several-class form); focal (Lin et al. 2017, "Focal loss for dense object detection").
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+from onelook.answers import Answer, Segmentation
+from onelook.heads.facts import Loss
+from onelook.look import Placement
+from onelook.masks import IGNORE
+from onelook.measure_pixels import PixelJudge, Shares
+
+W0, SIGMA = 10.0, 5.0  # of the border weight map, as in the paper; sigma in pixels of the input
+FOCUS = 2.0
+EVEN = 0.5  # how far class weights go from 0 (all alike) to 1 (every class weighs the same in all)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Logits (B, K, h, w), a cell for ``stride`` pixels of the input."""
+
+    logits: Tensor
+    stride: int
+
+
+class FindsPixels:
+    """The verbs of a head that says what pixels are.
+
+    It brings ``classes``, ``weights`` (K,), ``kind`` of loss, ``borders`` and ``scale``.
+    """
+
+    task = "segment"
+    vector = False
+    temperature = 1.0
+    classes: tuple[str, ...]
+    weights: Tensor
+    kind: Loss
+    borders: bool
+    scale: float
+
+    def loss(self, raw: Scores, target: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Targets: class ids (H, W) of the input's pixels, IGNORE where none is known. Scores are compared at half the input's size."""
+        masks = torch.stack(list(target))
+        weight = None
+        if self.borders:
+            weight = torch.stack([border_weights(mask) for mask in masks])[:, ::2, ::2]
+        masks = masks[:, ::2, ::2].long()
+        logits = functional.interpolate(raw.logits, size=masks.shape[-2:], mode="bilinear", align_corners=False)
+        return pixel_losses(logits, masks, self.kind, self.weights, weight)
+
+    def find(self, raw: Scores, placements: Sequence[Placement]) -> list[Shares]:
+        """The share of each class in every place of each picture."""
+        logits = raw.logits.detach().float()
+        return [
+            Shares(_over_picture(one, raw.stride, place).softmax(0).half(), place.original)
+            for one, place in zip(logits, placements, strict=True)
+        ]
+
+    def say(self, found: Shares) -> Answer:
+        """A ``Segmentation`` of the picture in its own size."""
+        label, share = found.surest()
+        return Segmentation(label.numpy(), share.numpy(), self.classes)
+
+    def answer(self, raw: Scores, placements: Sequence[Placement]) -> list[Answer]:
+        """One ``Segmentation`` per picture, in its own size."""
+        return [self.say(found) for found in self.find(raw, placements)]
+
+    def mirrored(self, found: Shares, across: bool, down: bool, frame: tuple[int, int]) -> Shares:
+        """The same in a picture whose sides have changed places."""
+        axes = [axis for axis, turned in ((2, across), (1, down)) if turned]
+        return Shares(found.values.flip(axes), found.size)
+
+    def merge(self, founds: Sequence[Shares]) -> Shares:
+        """The mean of several looks' shares, on the finest of their grids."""
+        finest = max((found.values.shape[1:] for found in founds), key=lambda shape: shape[0] * shape[1])
+        grown = [
+            functional.interpolate(found.values[None].float(), size=finest, mode="bilinear", align_corners=False)[0] for found in founds
+        ]
+        return Shares(torch.stack(grown).mean(0).half(), founds[0].size)
+
+    def judge(self) -> PixelJudge:
+        """A fresh judge for this head's answers."""
+        return PixelJudge(self.classes)
+
+
+def class_weights(pixels: Sequence[int], even: float = EVEN) -> Tensor:
+    """Weights (K,) of classes by how many pixels show each: its share to the power -``even``, so scaled that the mean over pixels is 1.
+
+    A class without pixels weighs 0.
+    """
+    counts = torch.tensor(pixels, dtype=torch.float64)
+    weights = torch.where(counts > 0, counts.clamp_min(1) ** -even, 0.0)
+    return (weights * counts.sum() / (weights * counts).sum().clamp_min(1e-12)).float()
+
+
+def pixel_losses(logits: Tensor, masks: Tensor, kind: Loss, weights: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
+    """Loss terms of logits (B, K, h, w) against class ids (B, h, w) int64 with IGNORE; ``weight`` (B, h, w): of each pixel."""
+    known = masks != IGNORE
+    if not bool(known.any()):
+        return {"pixels": logits.sum() * 0}
+    each = functional.cross_entropy(logits, masks, weight=weights, ignore_index=IGNORE, reduction="none")
+    if kind == "focal":
+        plain = functional.cross_entropy(logits, masks, ignore_index=IGNORE, reduction="none")
+        each = each * (1 - (-plain).exp()) ** FOCUS
+    if weight is not None:
+        each = each * weight
+    losses = {"pixels": each.sum() / known.sum()}
+    if kind == "dice":
+        losses["dice"] = dice_loss(logits.softmax(1), masks)
+    return losses
+
+
+def dice_loss(shares: Tensor, masks: Tensor) -> Tensor:
+    """One minus the mean Dice over the classes that a batch shows, of shares (B, K, h, w) against class ids (B, h, w) with IGNORE."""
+    known = masks != IGNORE
+    hard = functional.one_hot(masks.where(known, torch.zeros_like(masks)), shares.shape[1]).permute(0, 3, 1, 2) * known[:, None]
+    soft = shares * known[:, None]
+    both, true = (soft * hard).sum((0, 2, 3)), hard.sum((0, 2, 3))
+    dice = (2 * both + 1) / (soft.sum((0, 2, 3)) + true + 1)
+    return 1 - dice[true > 0].mean()
+
+
+def border_weights(mask: Tensor, w0: float = W0, sigma: float = SIGMA) -> Tensor:
+    """1 + w0 exp(-(d1 + d2)^2 / 2 sigma^2) for pixels of class 0 (H, W): d1 and d2 are the distances to the two nearest objects.
+
+    Ronneberger et al. 2015, equation 2. Objects are the connected regions of classes other than 0; elsewhere the weight is 1.
+    """
+    values = mask.numpy()
+    regions, count = objects_in(values)
+    reach = int(np.ceil(6 * sigma))
+    first = np.full(values.shape, np.inf, dtype=np.float32)
+    second = first.copy()
+    for number, place in enumerate(ndimage.find_objects(regions, count), start=1):
+        near = tuple(slice(max(0, side.start - reach), side.stop + reach) for side in place)
+        distance = ndimage.distance_transform_edt(regions[near] != number).astype(np.float32)
+        closer = distance < first[near]
+        second[near] = np.where(closer, first[near], np.minimum(second[near], distance))
+        first[near] = np.minimum(first[near], distance)
+    between = np.exp(-((first + second) ** 2) / (2 * sigma**2)) * (values == 0)
+    return torch.from_numpy(1 + w0 * between.astype(np.float32))
+
+
+def objects_in(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Connected regions (H, W) of equal classes other than 0, numbered from 1, and how many there are."""
+    regions, count = np.zeros(mask.shape, dtype=np.int32), 0
+    for label in np.unique(mask):
+        if label not in (0, IGNORE):
+            found, more = ndimage.label(mask == label)
+            regions = np.where(found > 0, found + count, regions)
+            count += more
+    return regions, count
+
+
+def _over_picture(logits: Tensor, stride: int, place: Placement) -> Tensor:
+    """Logits (K, h, w) over the input -> (K, h', w') over exactly what shows the picture; where cells fit it, they are the same."""
+    _, high, wide = logits.shape
+    # the picture's corners, in cells: all of it for fit and stretch; a crop shows its middle only, and the rest repeats the edge
+    left, top = (-offset / stride for offset in place.offset)
+    right = (place.original[0] * place.scale[0] - place.offset[0]) / stride
+    bottom = (place.original[1] * place.scale[1] - place.offset[1]) / stride
+    columns, rows = max(1, round(right - left)), max(1, round(bottom - top))
+    if (left, top, columns, rows) == (0, 0, right, bottom):
+        return logits[:, :rows, :columns]
+    seen = (place.content[0] / stride, place.content[1] / stride)
+    xs = (left + (torch.arange(columns) + 0.5) * (right - left) / columns).clamp(0.5, max(0.5, seen[0] - 0.5))
+    ys = (top + (torch.arange(rows) + 0.5) * (bottom - top) / rows).clamp(0.5, max(0.5, seen[1] - 0.5))
+    grid = torch.stack([(xs / wide * 2 - 1).expand(rows, -1), (ys / high * 2 - 1)[:, None].expand(-1, columns)], dim=-1)
+    return functional.grid_sample(logits[None], grid[None], mode="bilinear", padding_mode="border", align_corners=False)[0]

@@ -1,0 +1,75 @@
+"""Which pixels, for pictures unlike photographs: the original U-Net, trained from scratch on the pixels themselves.
+
+Ronneberger et al. 2015. Elastic deformations, turns and mirrors (section 3.1) are the views of ``--augment microscope``, which is this
+method's usual recipe. It reads nothing of the backbone: its look is the pixels. ``width`` is 16 where the paper has 64, so that a laptop
+trains it; without padding the input's edges are mirrored, as in the paper's overlap-tile strategy (figure 2).
+
+    onelook train cells/ --task segment --method unet2015 --name cells --model mine.onelook
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from onelook.heads.facts import Facts, Loss
+from onelook.heads.pixels import FindsPixels, Scores, class_weights
+from onelook.look import PIXELS, Look, Needs
+from onelook.masks import mirrored
+from onelook.nets.unet import UNet2015, valid_input
+
+
+class FromPixels(FindsPixels, nn.Module):
+    """Look with pixels -> ``Scores`` for every pixel of the input."""
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        *,
+        width: int = 16,
+        padded: bool = True,
+        kind: Loss = "ce",
+        borders: bool = False,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.classes = tuple(classes)
+        self.width, self.padded, self.kind, self.borders, self.scale = width, padded, kind, borders, scale
+        self.net = UNet2015(len(classes), width=width, padded=padded)
+        self.register_buffer("weights", torch.ones(len(classes)))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @staticmethod
+    def fresh(facts: Facts) -> "FromPixels":
+        """An untrained head."""
+        wanted = facts.pixels
+        head = FromPixels(facts.classes, width=wanted.width, kind=wanted.loss, borders=wanted.borders, scale=wanted.scale)
+        head.weights.copy_(class_weights(wanted.counts or [1] * len(facts.classes)))
+        return head
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(maps=(PIXELS,))
+
+    def config(self) -> dict[str, Any]:
+        """Plain values that rebuild this head: ``FromPixels(**config)``."""
+        return {
+            "classes": list(self.classes), "width": self.width, "padded": self.padded, "kind": self.kind, "borders": self.borders,
+            "scale": self.scale,
+        }  # fmt: skip
+
+    def forward(self, look: Look) -> Scores:
+        look.require(self.needs)
+        x = look.maps[PIXELS].contiguous(memory_format=torch.channels_last)
+        return Scores(self.net(x) if self.padded else self._unpadded(x), PIXELS)
+
+    def _unpadded(self, x: Tensor) -> Tensor:
+        """Scores for every pixel from unpadded convolutions: the edges are mirrored outwards first."""
+        height, width = x.shape[-2:]
+        down, across = ((valid_input(side) - side) // 2 for side in (height, width))
+        rows = mirrored(torch.arange(valid_input(height)) - down, height)
+        columns = mirrored(torch.arange(valid_input(width)) - across, width)
+        scores: Tensor = self.net(x[:, :, rows][..., columns])
+        top, left = ((have - want) // 2 for have, want in zip(scores.shape[-2:], (height, width), strict=True))
+        return scores[..., top : top + height, left : left + width]

@@ -1,0 +1,208 @@
+"""How well pixels are told apart: IoU of every class and its mean, pixel accuracy, Dice, and how well boundaries are met (boundary F1).
+
+Pixels whose truth is IGNORE count nowhere. IoU of a class: pixels that are it and were said to be, over those that are or were, summed
+over all pictures (Everingham et al. 2010, VOC); the mean is over classes that are there in the truth. Dice is their F1. Boundary F1:
+Csurka et al. 2013 ("What is a good evaluation measure for semantic segmentation?"): a boundary pixel is met if one of the other side's
+lies within 0.75 % of the picture's diagonal; the mean over the classes in a picture, then over pictures.
+
+    onelook val people/ --model mine.onelook --head people
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+from onelook.masks import IGNORE, Mask, nearest
+
+WITHIN = 0.0075  # of the diagonal
+STRIP = 4_000_000  # values that are enlarged at once
+LARGEST_SIDE = 1_000  # boundaries of larger pictures are compared in a smaller one
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much of each class every place of one picture is.
+
+    ``values`` (K, h, w), 0..1, over the whole picture of ``size`` (width, height).
+    """
+
+    values: Tensor
+    size: tuple[int, int]
+
+    def mask(self) -> Tensor:
+        """The likeliest class (height, width) uint8 of each of the picture's pixels; made strip by strip, so that memory is bounded."""
+        return self.surest()[0]
+
+    def surest(self) -> tuple[Tensor, Tensor]:
+        """The likeliest class (height, width) uint8 of each pixel, and its share (height, width) uint8 in steps of 1/255."""
+        width, height = self.size
+        label = torch.empty(height, width, dtype=torch.uint8)
+        share = torch.empty(height, width, dtype=torch.uint8)
+        for top, strip in self.strips():
+            best, which = strip.max(0)
+            label[top : top + strip.shape[1]] = which.to(torch.uint8)
+            share[top : top + strip.shape[1]] = (best * 255).round().to(torch.uint8)
+        return label, share
+
+    def strips(self) -> Any:
+        """(top, shares (K, rows, width)) over the picture's rows, bilinear between the places' centres."""
+        width, height = self.size
+        classes, high, _ = self.values.shape
+        rows = max(1, STRIP // (classes * width))
+        for top in range(0, height, rows):
+            centres = (torch.arange(top, min(top + rows, height)) + 0.5) * (high / height) - 0.5
+            first, last = max(0, math.floor(float(centres[0]))), min(high - 1, math.floor(float(centres[-1])) + 1)
+            part = functional.interpolate(
+                self.values[None, :, first : last + 1].float(), size=(last + 1 - first, width), mode="bilinear", align_corners=False
+            )[0]
+            lower = centres.floor().clamp(first, last)
+            upper = (lower + 1).clamp_max(last)
+            weight = (centres - lower).clamp(0, 1)[:, None]
+            yield top, part[:, lower.long() - first] * (1 - weight) + part[:, upper.long() - first] * weight
+
+
+class PixelJudge:
+    """mIoU with its interval over pictures, IoU and Dice of every class, pixel accuracy, boundary F1."""
+
+    headline = "miou"
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self.classes = classes
+        self.tables: list[Tensor] = []  # (K, K) pixels of each picture: rows truth, columns answer
+        self.boundaries: list[float] = []
+
+    def add(self, found: Sequence[Shares], truths: Sequence[Mask]) -> None:
+        """What was found in each picture, and its mask."""
+        for said, truth in zip(found, truths, strict=True):
+            self.add_masks(said.mask(), truth.read())
+
+    def add_masks(self, said: Tensor, truth: Tensor) -> None:
+        """Class ids (H, W) that were said and that are true."""
+        self.tables.append(confusion(said, truth, len(self.classes)))
+        self.boundaries.append(boundary_f1(said, truth, len(self.classes)))
+
+    def each(self) -> Tensor:
+        """The mean IoU over the classes of each picture (n,)."""
+        return torch.stack([ious(table).nanmean() for table in self.tables]) if self.tables else torch.zeros(0, dtype=torch.float64)
+
+    def result(self) -> dict[str, Any]:
+        count = len(self.classes)
+        every = torch.stack(self.tables) if self.tables else torch.zeros(1, count, count, dtype=torch.float64)
+        table = every.sum(0)
+        right, true, said = table.diagonal(), table.sum(1), table.sum(0)
+        each = ious(table)
+        dice = torch.where(true > 0, 2 * right / (true + said).clamp_min(1), torch.nan)
+        met = [value for value in self.boundaries if not math.isnan(value)]
+        there = [index for index in range(count) if bool(true[index] > 0)]
+        return {
+            "n": len(self.tables),
+            "pixels": int(table.sum()),
+            "miou": float(each.nanmean()) if there else 0.0,
+            "miou_interval": list(_interval(every)),
+            "pixel_accuracy": float(right.sum() / table.sum().clamp_min(1)),
+            "dice": float(dice.nanmean()) if there else 0.0,
+            "boundary_f1": float(np.mean(met)) if met else None,
+            "ignored": "pixels of the truth that are 255 count nowhere; the mean is over classes that the truth shows",
+            "per_class": {
+                self.classes[index]: {"iou": float(each[index]), "dice": float(dice[index]), "share": float(true[index] / true.sum())}
+                for index in there
+            },
+        }
+
+
+def confusion(said: Tensor, truth: Tensor, count: int) -> Tensor:
+    """Pixels (K, K) by true class (row) and said class (column); those whose truth is IGNORE are left out, float64."""
+    known = truth != IGNORE
+    pairs = truth[known].long() * count + said[known].long()
+    return torch.bincount(pairs, minlength=count * count).reshape(count, count).double()
+
+
+def ious(table: Tensor) -> Tensor:
+    """Intersection over union (..., K) of each class from confusion tables (..., K, K); NaN where the truth does not show a class."""
+    right, true, said = table.diagonal(dim1=-2, dim2=-1), table.sum(-1), table.sum(-2)
+    return torch.where(true > 0, right / (true + said - right).clamp_min(1), torch.nan)
+
+
+def boundary_f1(said: Tensor, truth: Tensor, count: int, within: float = WITHIN) -> float:
+    """The mean over a picture's classes of the F1 of their boundaries; NaN for a picture without boundaries."""
+    height, width = truth.shape
+    shrink = max(height, width) / LARGEST_SIDE
+    if shrink > 1:
+        smaller = (round(width / shrink), round(height / shrink))
+        said, truth = nearest(said, smaller), nearest(truth, smaller)
+    reach = within * math.hypot(*truth.shape)
+    known = (truth != IGNORE).numpy()
+    scores = []
+    for label in range(count):
+        edges = [_boundary((mask == label).numpy(), known) for mask in (said, truth)]
+        if not edges[0].any() and not edges[1].any():
+            continue
+        precision, recall = _met(edges[0], edges[1], reach), _met(edges[1], edges[0], reach)
+        scores.append(2 * precision * recall / (precision + recall) if precision + recall else 0.0)
+    return float(np.mean(scores)) if scores else math.nan
+
+
+def _boundary(region: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Pixels of a region with a known neighbour (of four) outside it."""
+    outside = ~region & known
+    edge = np.zeros_like(region)
+    edge[:-1] |= outside[1:]
+    edge[1:] |= outside[:-1]
+    edge[:, :-1] |= outside[:, 1:]
+    edge[:, 1:] |= outside[:, :-1]
+    inside: np.ndarray = edge & region & known
+    return inside
+
+
+def _met(ours: np.ndarray, theirs: np.ndarray, reach: float) -> float:
+    """The share of our boundary's pixels that lie within ``reach`` of theirs."""
+    if not ours.any():
+        return 0.0
+    if not theirs.any():
+        return 0.0
+    near = ndimage.distance_transform_edt(~theirs) <= reach
+    return float(near[ours].mean())
+
+
+def _interval(tables: Tensor, draws: int = 200) -> tuple[float, float]:
+    """The 95 % interval of the mean IoU over pictures drawn anew (bootstrap, fixed seed)."""
+    if len(tables) < 2:
+        return 0.0, 1.0
+    draw = torch.Generator().manual_seed(0)
+    scores = [float(ious(tables[torch.randint(len(tables), (len(tables),), generator=draw)].sum(0)).nanmean()) for _ in range(draws)]
+    low, high = np.nanpercentile(scores, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def pixel_error(said: Tensor, truth: Tensor) -> float:
+    """The share of known pixels that were said wrong (the ISBI 2012 challenge's pixel error for two classes)."""
+    known = truth != IGNORE
+    return float((said[known] != truth[known]).double().mean())
+
+
+def foreground_rand(said: Tensor, truth: Tensor) -> float:
+    """The foreground-restricted Rand score of two segmentations (H, W) into regions (integers; 0: between regions): 1 is best.
+
+    Arganda-Carreras et al. 2015 ("Crowdsourcing the creation of image segmentation algorithms for connectomics"), V_rand: over pixels
+    that the truth puts into a region, the sum of squared joint shares over the mean of the sums of squares of both sides' shares.
+    """
+    inside = (truth > 0).numpy()
+    regions, own = truth.numpy()[inside].astype(np.int64), said.numpy()[inside].astype(np.int64)
+    if not len(regions):
+        return 1.0
+    pairs = np.unique(np.stack([own, regions]), axis=1, return_counts=True)
+    joint = pairs[1] / len(regions)
+    by_said = np.bincount(pairs[0][0], weights=joint)
+    by_truth = np.bincount(pairs[0][1], weights=joint)
+    alone = by_said[0] if len(by_said) else 0.0  # said to lie between regions: each such pixel is a region of its own
+    together = (joint[pairs[0][0] > 0] ** 2).sum() + alone / len(regions)
+    split = (by_truth**2).sum()
+    merged = (by_said[1:] ** 2).sum() + alone / len(regions)
+    return float(together / (0.5 * split + 0.5 * merged))

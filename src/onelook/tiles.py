@@ -1,0 +1,77 @@
+"""Large pictures piece by piece: overlapping tiles of the input's size, at the scale at which a head was trained, with mirrored edges.
+
+Ronneberger et al. 2015, section 2 and figure 2 (overlap-tile strategy): of every tile only the middle is kept, which has seen what
+surrounds it. Memory holds the picture, one batch of tiles and the shares of classes, whatever the tiles' number.
+
+    onelook predict slide.tif --model mine.onelook --tiles --draw drawn/
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from onelook.ask import Asked
+from onelook.data.pictures import open_picture
+from onelook.errors import PictureError
+from onelook.heads import ObjectHead
+from onelook.look import Placement
+from onelook.looker import BATCH, Looker, Pixels
+from onelook.masks import mirrored
+from onelook.measure_pixels import Shares
+
+MARGIN = 4  # a tile's side divided by this is what it overlaps its neighbours by, on each side
+
+
+def ask_in_tiles(paths: Iterable[Path], name: str, head: ObjectHead, looker: Looker) -> Iterator[Asked]:
+    """What a head that says what pixels are finds in every picture, in order, lazily."""
+    for path in paths:
+        begun = time.perf_counter()
+        try:
+            found = in_tiles(path, head, looker)
+        except PictureError as error:
+            yield Asked(path, {}, {}, {}, str(error))
+            continue
+        ms = (time.perf_counter() - begun) * 1000
+        yield Asked(path, {name: found}, {name: looker.geometry.place(*found.size)}, {"look": 0.0, name: ms})
+
+
+@torch.inference_mode()
+def in_tiles(path: Path, head: ObjectHead, looker: Looker) -> Shares:
+    """The shares of every class over a picture, from tiles. Raises PictureError."""
+    picture = open_picture(path)
+    original, side = picture.size, looker.geometry.size
+    margin = side // MARGIN // looker.geometry.multiple * looker.geometry.multiple
+    step, scale = side - 2 * margin, cast(Any, head).scale
+    cell = looker.geometry.multiple
+    size = tuple(max(cell, round(length * scale / cell) * cell) for length in original)
+    if size != original:
+        picture = picture.resize(size, looker.interpolation)  # type: ignore[arg-type]
+    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).reshape(picture.height, picture.width, 3)
+    del picture
+    corners = [(top, left) for top in range(0, size[1], step) for left in range(0, size[0], step)]
+    whole: Tensor | None = None
+    for first in range(0, len(corners), BATCH):
+        batch = corners[first : first + BATCH]
+        look = looker.look([_tile(pixels, top - margin, left - margin, side) for top, left in batch], head.needs)
+        for (top, left), found in zip(batch, head.find(head(look), look.placements), strict=True):
+            values = found.values
+            stride = side // values.shape[1]
+            if whole is None:
+                whole = values.new_empty(len(values), size[1] // stride, size[0] // stride)
+            edge, high, wide = margin // stride, min(step, size[1] - top) // stride, min(step, size[0] - left) // stride
+            place = (slice(None), slice(top // stride, top // stride + high), slice(left // stride, left // stride + wide))
+            whole[place] = values[:, edge : edge + high, edge : edge + wide]
+    assert whole is not None
+    return Shares(whole, original)
+
+
+def _tile(pixels: Tensor, top: int, left: int, side: int) -> Pixels:
+    """A square of a picture (H, W, 3), its edges mirrored outwards."""
+    rows = mirrored(torch.arange(top, top + side), pixels.shape[0])
+    columns = mirrored(torch.arange(left, left + side), pixels.shape[1])
+    content = pixels[rows][:, columns].permute(2, 0, 1)
+    return Pixels(("0" * 32, 0), content, Placement((side, side), (side, side), (side, side), (1.0, 1.0), (0.0, 0.0)))
