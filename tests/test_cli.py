@@ -14,7 +14,7 @@ from PIL import Image
 from onelook import descend, read
 from onelook.cli import app, main
 from onelook.data.pictures import open_picture
-from tests.conftest import write_crops, write_scenes
+from tests.conftest import write_crops, write_masks, write_scenes
 
 README = Path(__file__).parent.parent / "README.md"
 Run = Callable[..., tuple[int, str, str]]
@@ -344,6 +344,7 @@ def test_readme_commands(run: Run, photos: Path, trained: Path, tmp_path: Path, 
     (tmp_path / "test-photos").symlink_to(photos)
     write_scenes(tmp_path / "boxes", 12)
     write_scenes(tmp_path / "points", 12)
+    write_masks(tmp_path / "masks", 12)
     monkeypatch.setattr(descend, "FEWEST_EPOCHS", 1)
     monkeypatch.setattr(descend, "MOST_EPOCHS", 2)
     if " train " not in line:

@@ -88,7 +88,15 @@ def test_a_validation_report_with_gains_and_errors(trained: tuple[dict, Path], t
     judged = validate(root / "photos", [model], "kind", tta="flips")
     assert judged.found.metrics["n"] == 24
     wrong = Evaluated(
-        judged.found.metrics, judged.found.paths, 1 - judged.found.targets, judged.found.raw, judged.found.before, (), 1.0, 1.0
+        judged.found.metrics,
+        judged.found.paths,
+        1 - judged.found.targets,
+        judged.found.raw,
+        judged.found.before,
+        judged.found.each,
+        (),
+        1.0,
+        1.0,
     )
     path = write_validation(tmp_path, model, "kind", root / "photos", wrong, judged.gains, root / "m.onelook")
     page = Page(path.read_text())
@@ -99,12 +107,16 @@ def test_a_validation_report_with_gains_and_errors(trained: tuple[dict, Path], t
 
 def test_worst_errors_are_the_surest_wrong_answers() -> None:
     raw = torch.tensor([[3.0, 0], [0, 1.0], [0, 5.0], [2.0, 0]])
-    found = Evaluated({}, (Path("a"),) * 4, torch.tensor([0, 0, 0, 1]), raw, raw, (), 0.0, 0.0)
+    found = Evaluated({}, (Path("a"),) * 4, torch.tensor([0, 0, 0, 1]), raw, raw, torch.zeros(4), (), 0.0, 0.0)
     assert [index for index, _ in worst_errors(found, "xy")] == [2, 3, 1]
     assert worst_errors(found, "xy", 1)[0][1] == "said y 99%, is x"
-    values = Evaluated({"mae": 1.0}, (Path("a"),) * 2, torch.tensor([[1.0], [1.0]]), torch.tensor([[1.5], [4.0]]), raw, (), 0.0, 0.0)
+    values = Evaluated(
+        {"mae": 1.0}, (Path("a"),) * 2, torch.tensor([[1.0], [1.0]]), torch.tensor([[1.5], [4.0]]), raw, torch.zeros(2), (), 0.0, 0.0
+    )
     assert worst_errors(values, ("kg",)) == [(1, "kg 4, is 1"), (0, "kg 1.5, is 1")]
-    multi = Evaluated({}, (Path("a"),) * 2, torch.tensor([[1.0, 0], [0, 0]]), torch.tensor([[2.0, 3], [-1, -2]]), raw, (), 0.0, 0.0)
+    multi = Evaluated(
+        {}, (Path("a"),) * 2, torch.tensor([[1.0, 0], [0, 0]]), torch.tensor([[2.0, 3], [-1, -2]]), raw, torch.zeros(2), (), 0.0, 0.0
+    )
     assert worst_errors(multi, "xy") == [(0, "y 95%, is not there")]
 
 

@@ -4,6 +4,7 @@ onelook predict photo.jpg --draw drawn/
 """
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ PALETTE = (  # of classes and objects: far apart from each other (Kelly 1965, "T
     (66, 133, 244), (234, 96, 53), (251, 188, 5), (150, 90, 160), (52, 168, 83), (0, 200, 200), (240, 50, 130), (150, 100, 50), (255, 120,
     190), (170, 220, 60), (60, 60, 170), (230, 210, 160), (120, 120, 120), (0, 110, 90), (160, 20, 30), (130, 190, 255),
 )  # fmt: skip
-TINT = 0.5
+TINT, ROWS = 0.5, 256  # how strong colours are; rows that are tinted at once
 CROWDED = 12  # boxes from which on labels are written smaller
 SURE = 0.3  # score below which a key point is drawn in grey
 
@@ -40,11 +41,13 @@ def draw_answers(answers: Answers) -> Image.Image:
         picture = picture.resize((picture.width * grow, picture.height * grow), Image.Resampling.NEAREST)
     for answer in answers.answers.values():
         picture = tint(picture, answer) if isinstance(answer, Segmentation) else draw_objects(picture, answer, grow)
-    captioned = with_caption(picture, [f"{name}: {in_words(answer)}" for name, answer in answers.answers.items()])
-    for answer in answers.answers.values():
-        if isinstance(answer, Segmentation):
-            captioned = with_key(captioned, [(name, class_colour(answer.classes, name)) for name in answer.shares])
-    return captioned
+    for name, answer in answers.answers.items():
+        if isinstance(answer, Segmentation) and answer.instances is None:
+            entries = [(f"{label} {share:.0%}", class_colour(answer.classes, label)) for label, share in answer.shares.items()]
+            picture = with_key(with_caption(picture, [f"{name}:"]), entries)
+        else:
+            picture = with_caption(picture, [f"{name}: {in_words(answer)}"])
+    return picture
 
 
 def class_colour(classes: Sequence[str], name: str) -> tuple[int, int, int] | None:
@@ -67,13 +70,17 @@ def tint(picture: Image.Image, answer: Segmentation) -> Image.Image:
         table = np.array([colour or (0, 0, 0) for colour in colours], dtype=np.uint8)
         shown = np.array([colour is not None for colour in colours])
     places = nearest(torch.from_numpy(numbers), size).numpy()
-    pixels = np.asarray(picture.convert("RGB"))
-    tinted = np.where(shown[places][..., None], (pixels * np.float32(1 - TINT) + table[places] * np.float32(TINT)).astype(np.uint8), pixels)
-    edge = np.zeros(places.shape, dtype=bool)
-    edge[:-1] |= places[:-1] != places[1:]
-    edge[:, :-1] |= places[:, :-1] != places[:, 1:]
-    tinted[edge] = tinted[edge] // 3
-    return Image.fromarray(tinted)
+    pixels = np.array(picture.convert("RGB"))
+    for top in range(0, size[1], ROWS):
+        here, below = places[top : top + ROWS], places[top + 1 : top + ROWS + 1]
+        strip = pixels[top : top + ROWS]
+        inside = shown[here]
+        strip[inside] = ((1 - TINT) * strip[inside] + TINT * table[here[inside]]).astype(np.uint8)
+        edge = np.zeros(here.shape, dtype=bool)
+        edge[: len(below)] |= here[: len(below)] != below
+        edge[:, :-1] |= here[:, :-1] != here[:, 1:]
+        strip[edge] //= 3
+    return Image.fromarray(pixels)
 
 
 def with_key(picture: Image.Image, entries: Sequence[tuple[str, tuple[int, int, int] | None]]) -> Image.Image:
@@ -148,10 +155,12 @@ def _draw_points(picture: Image.Image, found: Any, grow: float) -> Image.Image:
 
 
 def with_caption(picture: Image.Image, lines: Sequence[str]) -> Image.Image:
-    """A picture with lines of text in a band below it."""
+    """A picture with lines of text, broken where they are too long, in a band below it."""
     size = max(12, picture.width // 28)
     font = _font(size)
     height = round(size * 1.4)
+    letters = max(8, int((picture.width - size) / font.getlength("abcdefghij") * 10))
+    lines = [part for line in lines for part in textwrap.wrap(line, letters) or [""]]
     canvas = Image.new("RGB", (picture.width, picture.height + height * len(lines) + size // 2), PAPER)
     canvas.paste(picture, (0, 0))
     pen = ImageDraw.Draw(canvas)

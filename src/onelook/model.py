@@ -62,6 +62,7 @@ VIEWS, TAIL_VIEWS = 2, 4
 MAP_VIEWS = {"detect": 4, "localize": 8, "keypoints": 4, "segment": 4}  # of heads that read maps
 RECIPE, SCRATCH_RECIPE = "light", "signs"  # of views, where none is named
 RECIPES_OF = {"unet2015": "microscope"}  # of methods with a usual one of their own: elastic deformation, as in the paper
+USUAL_FREEZE = {"heatmap": "stride16", "unet": "stride8"}
 _BEFORE = "before calibration"
 
 
@@ -198,8 +199,8 @@ class Model:
         ``head``: the task; ``method``: how it is done, where there are several ways (see ``onelook.heads.TASKS``); ``attach``: what a
         head of one box or one set of points reads, the last maps (conv) or the embedding. ``freeze``: how much
         of the backbone stays frozen and shared: "all", "none", a number of stages, the name of the last frozen stage, or "auto": measured
-        on the ladder within ``budget`` seconds (default 90, or what frozen heads take); for boxes and points what was best in trials, and
-        ``budget`` is what their training may take.
+        on the ladder within ``budget`` seconds (default 90, or what frozen heads take); for boxes, points and pixels what was best in
+        trials, and ``budget`` is what their training may take.
         ``form``: radial, linear or hidden, of a head on the frozen backbone (see ``onelook.select``). ``views``: how many versions of
         each picture are learned from, made as the recipe ``augment`` says (default: light; signs for a network that starts
         from random weights). ``epochs``: of a tail, or of a head that reads maps. ``balance``: classes count equally however many
@@ -515,8 +516,9 @@ def _facts(geometry: Geometry | None) -> dict[str, Any]:
 
 
 def _usual_freeze(method: str, backbone: Backbone) -> str:
-    """What a head that reads maps is trained with where nobody says: heat maps gain by a tail, the others do not (docs/diary.md)."""
-    return "stride16" if method == "heatmap" and "stride16" in backbone.stage_names and backbone.can_split else "all"
+    """What a head that reads maps is trained with where nobody says: heat maps and pixels gain by a tail, boxes do not (docs/diary.md)."""
+    wanted = USUAL_FREEZE.get(method, "all")
+    return wanted if wanted in backbone.stage_names and backbone.can_split else "all"
 
 
 def _check_request(name: str, task: str, method: str, data: Dataset, views: int | None) -> str:

@@ -62,6 +62,8 @@ class Tail(nn.Module):
         maps = {stride: look.maps[stride] for stride in look.maps if stride in self.strides}
         behind = [stride for stride in self.strides if stride > self.starts_at]
         for index, stage in enumerate(self.stages):
+            if index >= len(behind) and not self.reads.embedding:
+                break  # nobody reads what comes behind the last map
             x = stage(x)
             if index < len(behind):
                 maps[behind[index]] = x
