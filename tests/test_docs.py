@@ -16,7 +16,7 @@ FLOORS = [
     "report",
     "compare price draw",
     "model",
-    "ladder crops",
+    "ladder crops depth",
     "descend",
     "tune",
     "select",

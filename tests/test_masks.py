@@ -70,13 +70,15 @@ def read_one(root: Path, **how: Any) -> tuple[Dataset, torch.Tensor]:
         ("images/train/{}.jpg", "masks/train/{}.png", "train"),
         ("images/image_{}.jpg", "masks/mask_{}.png", None),
         ("{}.jpg", "{}_mask.png", None),
+        ("{}.jpg", "masks/{}.png", None),
+        ("deep/down/here/images/{}.jpg", "deep/down/here/masks/{}.png", "deep/down/here"),
     ],
 )
 def test_layouts(pictures: str, masks: str, split: str | None, tmp_path: Path) -> None:
     for number in range(3):
         picture(tmp_path / pictures.format(f"{number:02}"), number)
         mask(tmp_path / masks.format(f"{number:02}"), [0, 1, 2])
-    for asked in {None, split}:
+    for asked in {None if "deep" not in pictures else split, split}:
         data = read(tmp_path, task="segment", split=asked)
         assert [sample.path.name for sample in data.samples] == [Path(pictures.format(f"{n:02}")).name for n in range(3)]
         assert data.classes == (VOC if "JPEG" in pictures else ("0", "1", "2"))

@@ -17,7 +17,7 @@ from onelook.data.masks import read_masks, values_of
 from onelook.data.pictures import open_picture, picture_size
 from onelook.data.samples import Dataset, mask_of
 from onelook.draw import draw_answers
-from onelook.errors import DataError, HeadError
+from onelook.errors import BudgetError, DataError, HeadError
 from onelook.heads.facts import PixelFacts
 from onelook.validate import validate
 from tests.conftest import write_masks
@@ -217,3 +217,19 @@ def test_checking_masks(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     code, out, _ = run(capsys, "data", "views", tmp_path, "--task", "segment", "--augment", "microscope", "--out", tmp_path / "sheet.png")
     assert code == 0
     assert (tmp_path / "sheet.png").exists()
+
+
+def test_depth_is_measured_within_a_budget(scenes: Path, small: Model) -> None:
+    """Three depths for an equal short time, judged on a fold of the training pictures; the best of them is trained on."""
+    before = {name: value.clone() for name, value in small.backbone.state_dict().items()}
+    fitted = small.fit("flowers", data(scenes, "train"), head="segment", budget=40, hold_out=False)
+    assert fitted.climbed is not None
+    rungs = fitted.climbed.evidence
+    assert [rung.rung for rung in rungs] == ["frozen", "tail behind stride8", "everything"]
+    judged = [rung for rung in rungs if rung.metric is not None]
+    assert max(judged, key=lambda rung: rung.metric or 0).remark == "chosen"
+    assert fitted.cut == next(rung.cut for rung in rungs if rung.remark == "chosen")
+    assert small.evaluate("flowers", data(scenes, "val")).metrics["miou"] > 0.6
+    assert all(torch.equal(value, before[name]) for name, value in small.backbone.state_dict().items())
+    with pytest.raises(BudgetError, match="an epoch takes"):
+        small.fit("other", data(scenes, "train"), head="segment", budget=0.01)

@@ -45,7 +45,7 @@ def select_crops(problem: Problem, method: str, facts: Facts, network: Any, hold
     _fit(source, head, (~out).nonzero().flatten().tolist())
     metrics: dict[str, Any] = {"n": 0}
     if hold_out:
-        metrics = judged(problem, cast(ObjectHead, head), out.nonzero().flatten())
+        metrics = judged(problem, cast(ObjectHead, head), out.nonzero().flatten()).result()
         _fit(source, head, list(range(len(rows))))
     return Selected(cast(ObjectHead, head), (), metrics, torch.zeros(0), torch.zeros(0, dtype=torch.long))
 

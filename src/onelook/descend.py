@@ -9,22 +9,27 @@ judged on it, and then trained on for two epochs with all pictures.
 import time
 from copy import deepcopy
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
+from statistics import median
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from onelook.errors import BudgetError
-from onelook.fit import Recipe, fit, total_loss
+from onelook.fit import Recipe, fit, halves, total_loss
 from onelook.heads import HEADS, Facts, ObjectHead
 from onelook.problem import Problem, Selected
+from onelook.progress import QUIET, Progress
+from onelook.rows import ObjectTargets
 from onelook.select import Steps, unseen
 from onelook.tail import Tail, Tailed
 from onelook.tune import rates
 
-BATCH, PIXEL_BATCH = 16, 8  # of pictures with boxes or points, and with masks
-TRIAL = 3  # steps that are timed
+BATCH, PIXEL_BATCH = 16, 8  # of pictures with boxes or points, and with masks at most
+FEWEST_STEPS = 12  # of an epoch of pictures with masks
+TRIAL = 6  # steps that are timed
+LONG = 120.0  # seconds of training from which on they are said before
 RATE, WEIGHT_DECAY, WARMUP = 3e-3, 0.05, 0.1
 LAST_RATE, LAST_EPOCHS = 0.2, 2  # with all pictures, after one fold was kept out
 PICTURES_SEEN = {
@@ -41,28 +46,33 @@ def usual_epochs(task: str, count: int) -> int:
     return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(PICTURES_SEEN[task] / max(count, 1))))
 
 
-def epochs_within(problem: Problem, head: nn.Module, count: int, budget: float) -> int:
+def epochs_within(problem: Problem, head: nn.Module, count: int, budget: float | None, progress: Progress) -> int:
     """As many epochs on ``count`` pictures as fit into ``budget`` seconds, by what a few steps of a copy take; at most the usual number.
 
-    Raises BudgetError where not even one does.
+    Without a budget it is the usual number. What it will take is said. Raises BudgetError where not even one epoch fits.
     """
     trial = deepcopy(head).train()
-    batches = problem.rows.batches(torch.ones(len(problem.rows), dtype=torch.bool), cast(ObjectHead, head).needs, 0, _batch(problem.task))
-    begun, steps = time.perf_counter(), 0
-    for look, target in islice(batches(0), TRIAL + 1):
-        if steps == 1:
-            begun = time.perf_counter()  # the first step takes longer
-        total_loss(trial, look, target).backward()  # type: ignore[no-untyped-call]
-        steps += 1
-    epoch = (time.perf_counter() - begun) / max(1, steps - 1) * -(-count // _batch(problem.task))
+    size = _batch(problem.task, count)
+    batches = problem.rows.batches(torch.ones(len(problem.rows), dtype=torch.bool), cast(ObjectHead, head).needs, 0, size)
+    times = [time.perf_counter()]
+    for look, target in islice(batches(0), TRIAL):
+        total_loss(trial, look, target, problem.task == "segment" and halves()).backward()  # type: ignore[no-untyped-call]
+        times.append(time.perf_counter())
+    steps = [after - before for before, after in pairwise(times)]
+    epoch = median(steps[1:] or steps) * -(-count // size)  # the first step takes longer
+    most = usual_epochs(problem.task, count)
+    if budget is None:
+        if most * epoch > LONG:
+            progress.say(f"{most} epochs of about {epoch:.0f} s each: {most * epoch / 60:.0f} minutes; less: --budget or --epochs")
+        return most
     if epoch > budget:
         raise BudgetError(f"--budget {budget:.0f}s: an epoch takes about {epoch:.0f} s; give {3 * epoch:.0f}s or more, or a smaller --size")
-    return max(1, min(usual_epochs(problem.task, count), int(budget / epoch)))
+    return max(1, min(most, int(budget / epoch)))
 
 
-def _batch(task: str) -> int:
-    """How many pictures are learned from at once."""
-    return PIXEL_BATCH if task == "segment" else BATCH
+def _batch(task: str, count: int) -> int:
+    """How many of ``count`` pictures are learned from at once; of masks fewer where there are few, so that an epoch has enough steps."""
+    return max(2, min(PIXEL_BATCH, count // FEWEST_STEPS)) if task == "segment" else BATCH
 
 
 def fresh(method: str, facts: Facts) -> ObjectHead:
@@ -80,35 +90,55 @@ def select_objects(
     budget: float | None = None,
     hold_out: bool = True,
     through: Steps = unseen,
+    progress: Progress = QUIET,
 ) -> Selected:
     """A trained head of this method, behind a tail from ``cut`` on unless all stages stay frozen; judged on a fold with ``hold_out``.
 
     ``epochs``: default by the number of pictures, fewer where ``budget`` seconds are too short for them. Raises BudgetError.
     """
-    rows, backbone = problem.rows, problem.backbone
-    torch.manual_seed(problem.seed)
-    head = cast(nn.Module, fresh(method, replace(facts, examples=[rows.moved(index, 0) for index in range(len(rows))])))
-    if cut < len(backbone.stages):
-        head = Tailed(Tail(backbone, cut, cast(ObjectHead, head).needs), head)
+    rows = problem.rows
+    head = _start(problem, method, facts, cut)
     everything = torch.ones(len(rows), dtype=torch.bool)
     out = rows.folds == 0 if hold_out else ~everything
     if epochs is None:
-        epochs = usual_epochs(problem.task, len(rows)) if budget is None else epochs_within(problem, head, len(rows), budget)
+        epochs = epochs_within(problem, head, len(rows), budget, progress)
     whole = _descend(problem, head, ~out, epochs, 1.0, through)
     metrics: dict[str, Any] = {"n": 0}
     if hold_out:
-        metrics = judged(problem, cast(ObjectHead, head), out.nonzero().flatten())
+        metrics = judged(problem, cast(ObjectHead, head), out.nonzero().flatten()).result()
         whole = whole and _descend(problem, head, everything, LAST_EPOCHS, LAST_RATE, through)
     return Selected(cast(ObjectHead, head), (), metrics, torch.zeros(0), torch.zeros(0, dtype=torch.long), not whole)
 
 
+def trial(problem: Problem, method: str, facts: Facts, cut: int, seconds: float, through: Steps = unseen) -> Any:
+    """The judge of a head that was trained for so long without one fold, and judged on it. Raises BudgetError."""
+    head = _start(problem, method, facts, cut)
+    out = problem.rows.folds == 0
+    epochs = epochs_within(problem, head, int((~out).sum()), seconds, QUIET)
+    _descend(problem, head, ~out, epochs, 1.0, through)
+    return judged(problem, cast(ObjectHead, head), out.nonzero().flatten())
+
+
+def _start(problem: Problem, method: str, facts: Facts, cut: int) -> nn.Module:
+    """The untrained head, behind a tail unless all stages stay frozen."""
+    rows, backbone = problem.rows, problem.backbone
+    torch.manual_seed(problem.seed)
+    examples = [rows.moved(index, 0) for index in range(len(rows))] if isinstance(rows.moving, ObjectTargets) else []
+    head = cast(nn.Module, fresh(method, replace(facts, examples=examples)))
+    return Tailed(Tail(backbone, cut, cast(ObjectHead, head).needs), head) if cut < len(backbone.stages) else head
+
+
 def _descend(problem: Problem, head: nn.Module, keep: Tensor, epochs: int, rate: float, through: Steps) -> bool:
     """Train on the pictures where ``keep`` is true; false if Ctrl-C came after the first epoch, and the head is as it was then."""
-    recipe = Recipe("adamw", epochs, RATE * rate, WEIGHT_DECAY, WARMUP, seed=problem.seed)
-    batches = problem.rows.batches(keep, cast(ObjectHead, head).needs, problem.seed, _batch(problem.task))
-    per_epoch = max(1, -(-int(keep.sum()) // _batch(problem.task)))
+    count, of_pixels = int(keep.sum()), problem.task == "segment"
+    size = _batch(problem.task, count)
+    if of_pixels:
+        rate *= (size / PIXEL_BATCH) ** 0.5  # smaller batches, smaller steps
+    recipe = Recipe("adamw", epochs, RATE * rate, WEIGHT_DECAY, WARMUP, seed=problem.seed, half=of_pixels)
+    batches = problem.rows.batches(keep, cast(ObjectHead, head).needs, problem.seed, size)
+    per_epoch = max(1, -(-count // size))
     groups = head.groups(*rates(problem.backbone)) if isinstance(head, Tailed) else None
-    title = f"{int(keep.sum())} pictures"
+    title = f"{count} pictures"
     done = 0
     steps = fit(head, batches, recipe, groups=groups, batches_per_epoch=per_epoch)
     try:
@@ -123,11 +153,11 @@ def _descend(problem: Problem, head: nn.Module, keep: Tensor, epochs: int, rate:
 
 
 @torch.inference_mode()
-def judged(problem: Problem, head: ObjectHead, where: Tensor) -> dict[str, Any]:
-    """The figures of the head's judge on view 0 of the training pictures ``where``, in pixels of the pictures."""
+def judged(problem: Problem, head: ObjectHead, where: Tensor) -> Any:
+    """The head's judge, having seen view 0 of the training pictures ``where``, in pixels of the pictures."""
     assert problem.rows.moving is not None
     judge = head.judge()
     for look, index in problem.rows.looks(head.needs, where):
         truths = [problem.rows.moving.truths[picture] for picture in index.tolist()]
         judge.add(head.find(head(look), look.placements), truths)
-    return cast(dict[str, Any], judge.result())
+    return judge

@@ -66,9 +66,9 @@ class Plan:
 class Evidence:
     """One rung: what it cost and how it did on ``n`` held-out training pictures.
 
-    ``loss``: mean log loss (squared error for values); ``metric``: the headline figure, with its 95 % interval. ``bytes``: of looks, all
-    pictures together. ``forecast``: the seconds that were expected. ``remark``: chosen, or what it is. A rung for which there was no
-    time has a forecast only: its judging and, behind it, the last epochs with all pictures.
+    ``loss``: mean log loss (squared error for values, one minus the mean IoU for pixels); ``metric``: the headline figure, with its 95 %
+    interval. ``bytes``: of looks, all pictures together. ``forecast``: the seconds that were expected. ``remark``: chosen, or what it is. A
+    rung for which there was no time has a forecast only: its judging and, behind it, the last epochs with all pictures.
     """
 
     rung: str

@@ -32,6 +32,7 @@ from onelook.crops import select_crops
 from onelook.data.augment import recipe_by_name
 from onelook.data.pictures import find_pictures
 from onelook.data.samples import Dataset, mask_of
+from onelook.depth import Depths, climb_maps
 from onelook.descend import fresh, select_objects
 from onelook.engines import Engine, make_engine
 from onelook.errors import BackboneError, DataError, HeadError, ModelFileError
@@ -59,10 +60,11 @@ from onelook.weights import DEFAULT_BACKBONE
 
 READY = "imagenet"  # the backbone's own classifier, there without any training
 VIEWS, TAIL_VIEWS = 2, 4
-MAP_VIEWS = {"detect": 4, "localize": 8, "keypoints": 4, "segment": 4}  # of heads that read maps
+MAP_VIEWS = {"detect": 4, "localize": 8, "keypoints": 4, "segment": 8}  # of heads that read maps
 RECIPE, SCRATCH_RECIPE = "light", "signs"  # of views, where none is named
-RECIPES_OF = {"unet2015": "microscope"}  # of methods with a usual one of their own: elastic deformation, as in the paper
+RECIPES_OF = {"unet": "photo", "unet2015": "microscope"}  # usual ones of methods; microscope: elastic deformation, as in the paper
 USUAL_FREEZE = {"heatmap": "stride16", "unet": "stride8"}
+DEPTHS = {"unet": ("all", "stride8", "none")}  # that are tried where a budget is given
 _BEFORE = "before calibration"
 
 
@@ -200,7 +202,7 @@ class Model:
         head of one box or one set of points reads, the last maps (conv) or the embedding. ``freeze``: how much
         of the backbone stays frozen and shared: "all", "none", a number of stages, the name of the last frozen stage, or "auto": measured
         on the ladder within ``budget`` seconds (default 90, or what frozen heads take); for boxes, points and pixels what was best in
-        trials, and ``budget`` is what their training may take.
+        trials, and ``budget`` is what their training may take (of pixels, depths are then tried on a part of it, see ``onelook.depth``).
         ``form``: radial, linear or hidden, of a head on the frozen backbone (see ``onelook.select``). ``views``: how many versions of
         each picture are learned from, made as the recipe ``augment`` says (default: light; signs for a network that starts
         from random weights). ``epochs``: of a tail, or of a head that reads maps. ``balance``: classes count equally however many
@@ -223,9 +225,16 @@ class Model:
             freeze = "all"
         begun, climbed = time.perf_counter(), None
         if not cast(Any, HEADS[method]).vector:
+            facts, count = self._facts_of(name, data, attach, pixels), views or MAP_VIEWS[head]
             cut = parse_freeze(_usual_freeze(method, backbone) if freeze == "auto" else freeze, backbone)
-            facts = self._facts_of(name, data, attach, pixels)
-            selected = self._fit_maps(gather, method, facts, cut, views or MAP_VIEWS[head], epochs, budget, hold_out, through)
+            if freeze == "auto" and method in DEPTHS and budget is not None and epochs is None and backbone.can_split:
+                check_learnable(data)
+                cuts = tuple(parse_freeze(depth, backbone) for depth in DEPTHS[method] if depth in ("all", "none", *backbone.stage_names))
+                needs = fresh(method, facts).needs
+                climbed = climb_maps(gather, method, facts, Depths(cuts, cut), needs, count, budget, hold_out, through)
+                selected, cut = climbed.selected, climbed.cut
+            else:
+                selected = self._fit_maps(gather, method, facts, cut, count, epochs, budget, hold_out, through)
         elif freeze == "auto":
             climbed = climb(gather, budget, through, views=views, epochs=epochs)
             selected, cut = climbed.selected, climbed.cut
@@ -277,7 +286,9 @@ class Model:
         left = None if budget is None else budget - (time.perf_counter() - begun)
         if by_crops:
             return select_crops(problem, method, facts, self._look_at_crops, hold_out, gather.progress)
-        return select_objects(problem, method, facts, cut, epochs=epochs, budget=left, hold_out=hold_out, through=through)
+        return select_objects(
+            problem, method, facts, cut, epochs=epochs, budget=left, hold_out=hold_out, through=through, progress=gather.progress
+        )
 
     def _facts_of(self, name: str, data: Dataset, attach: Attach, pixels: PixelFacts) -> Facts:
         """What a new head that reads maps is told."""

@@ -20,7 +20,7 @@ import torch
 from onelook.data.augment import recipe_by_name
 from onelook.data.pictures import picture_size
 from onelook.data.read import read
-from onelook.data.samples import Dataset, objects_of
+from onelook.data.samples import Dataset, mask_of, objects_of
 from onelook.data.split import split, write_split
 from onelook.draw import contact_sheet, views_sheet
 from onelook.errors import BackboneError, DataError, HeadError, PictureError
@@ -33,8 +33,9 @@ from onelook.progress import QUIET, Progress
 from onelook.report import require_tensorboard, worst_errors, write_tensorboard, write_training
 from onelook.weights import DEFAULT_BACKBONE
 
-SIZES = {"localize": 320, "keypoints": 320, "segment": 480}  # of a new model's input, where no --size is given
+SIZES = {"localize": 320, "keypoints": 320}  # of a new model's input, where no --size is given
 SMALLEST, LARGEST = 320, 640  # of those for detection, by how small the objects are
+LEAST_MASK, MOST_MASK = 320, 512  # of those for pixels, by how large the pictures are
 WANTED = 40.0  # pixels (square root of the area) that half of the boxes of every class should have in the input at least
 
 
@@ -224,7 +225,13 @@ def retrain(model_path: Path | str, *, size: int, device: str = "auto", progress
 
 
 def usual_size(task: str, data: Dataset) -> int | None:
-    """The input size of a new model for this task, None for the backbone's own: for detection large enough for its small objects."""
+    """The input size of a new model for this task, None for the backbone's own.
+
+    For detection large enough for its small objects, for pixels as large as the pictures, both within bounds.
+    """
+    if task == "segment" and len(data):
+        longer = median(max(mask_of(sample).size) for sample in data.samples)
+        return min(MOST_MASK, max(LEAST_MASK, 32 * round(longer / 32)))
     if task != "detect":
         return SIZES.get(task)
     shares: dict[int, list[float]] = {}

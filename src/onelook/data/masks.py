@@ -131,13 +131,12 @@ def read_masks(source: Path, split: str | None, ignore: Sequence[str] = (), clas
 
 def values_of(path: Path) -> tuple[np.ndarray, bool]:
     """A mask file's values (H, W) int32, and whether they are colours (0xRRGGBB). Raises PictureError."""
-    with open_raw(path) as picture:
-        if picture.mode in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
-            values = np.asarray(picture).astype(np.int32)
-            return values, False
-        if picture.mode in ("LA", "F"):
-            return np.asarray(picture.convert("L")).astype(np.int32), False
-        colours = np.asarray(picture.convert("RGB")).astype(np.int32)
+    picture = open_raw(path)
+    if picture.mode in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
+        return np.asarray(picture).astype(np.int32), False
+    if picture.mode in ("LA", "F"):
+        return np.asarray(picture.convert("L")).astype(np.int32), False
+    colours = np.asarray(picture.convert("RGB")).astype(np.int32)
     red, green, blue = colours[..., 0], colours[..., 1], colours[..., 2]
     if np.array_equal(red, green) and np.array_equal(green, blue):
         return red, False
@@ -159,6 +158,8 @@ def pairs(root: Path) -> list[Pair]:
             found += [Pair(one, other, one.name) for one, other in sides]
             if any(map(is_picture, pictures.iterdir())):
                 found.append(Pair(pictures, masks, folder.name if folder != root else None))
+        elif masks and any(map(is_picture, folder.iterdir())):
+            found.append(Pair(folder, masks, folder.name if folder != root else None))
         for name, child in inside.items():
             other = next(
                 (inside[key] for end in ENDINGS for key in (f"{name}{end}", f"{name}_{end}", f"{name}-{end}") if key in inside), None
@@ -180,6 +181,8 @@ def _matched(source: Path, split: str | None, findings: list[Finding]) -> Iterat
             every = [Pair(pair.pictures, pair.masks) for pair in chosen]
         elif split in listed:
             listed = {split: listed[split]}
+        elif (source / split).is_dir() and (inside := pairs(source / split)):
+            every = [Pair(pair.pictures, pair.masks) for pair in inside]
         else:
             known = sorted({pair.side for pair in every if pair.side} | listed.keys())
             raise DataError(f"{source}: no part {split!r}; there is {', '.join(known) or 'none'}")

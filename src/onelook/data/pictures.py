@@ -7,7 +7,6 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from glob import glob
 from io import BytesIO
 from pathlib import Path
@@ -54,19 +53,16 @@ def open_picture(path: Path | str, *, content: bytes | None = None, at_least: in
         raise PictureError(f"{path}: cannot be decoded ({type(error).__name__}: {error})") from error
 
 
-@contextmanager
-def open_raw(path: Path | str) -> Iterator[Image.Image]:
+def open_raw(path: Path | str) -> Image.Image:
     """A file's picture in its own mode and values, upright: for masks. Raises PictureError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as picture:
                 picture.load()
-                yield ImageOps.exif_transpose(picture)
+                return ImageOps.exif_transpose(picture)
     except FileNotFoundError as error:
         raise PictureError(f"{path}: no such file") from error
-    except PictureError:
-        raise
     except Exception as error:  # as in open_picture: decoders raise whatever they like
         raise PictureError(f"{path}: cannot be decoded ({type(error).__name__}: {error})") from error
 
