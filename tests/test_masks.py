@@ -152,6 +152,18 @@ def test_soft_edges_are_cut_in_the_middle(tmp_path: Path) -> None:
     assert torch.equal(found, torch.from_numpy((values >= 128).astype(np.uint8)))
 
 
+def test_lossy_masks(tmp_path: Path) -> None:
+    """A black-and-white mask saved as a colour JPEG, with a few grey values at the edges."""
+    picture(tmp_path / "images" / "a.jpg", size=(200, 160))
+    (tmp_path / "masks").mkdir()
+    values = np.zeros((160, 200), dtype=np.uint8)
+    values[40:120, 60:150] = 255
+    Image.fromarray(values).convert("RGB").save(tmp_path / "masks" / "a.jpg", quality=70)
+    data, found = read_one(tmp_path)
+    assert data.classes == BINARY
+    assert float((found == torch.from_numpy(values // 255)).float().mean()) > 0.99
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -192,6 +204,13 @@ def test_index_masks_with_a_legend(name: str, text: str, tmp_path: Path) -> None
 def test_colours_without_a_legend_say_what_to_write(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"colour masks without a legend \(2 colours: #0000ff.*legend.csv"):
         read(pairs(tmp_path, [(0, 0, 255), (128, 64, 128), (0, 0, 255)]), task="segment")
+
+
+def test_a_legend_beside_the_masks_and_files_that_are_none(tmp_path: Path) -> None:
+    root = pairs(tmp_path / "data", [0, 1])
+    (root / "labels.csv").write_text("path,xmin,ymin\na.jpg,1,2\n")
+    (root / "masks" / "legend.csv").write_text("sky,0\nroad,1\n")
+    assert read_one(root)[0].classes == ("sky", "road")
 
 
 @pytest.mark.parametrize("text", ["sky,0\nroad,0\n", "sky,0,0,300\nroad,1,1,1\n", "sky,0\nroad,1,2,3\n"])

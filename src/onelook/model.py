@@ -204,10 +204,10 @@ class Model:
         on the ladder within ``budget`` seconds (default 90, or what frozen heads take); for boxes, points and pixels what was best in
         trials, and ``budget`` is what their training may take (of pixels, depths are then tried on a part of it, see ``onelook.depth``).
         ``form``: radial, linear or hidden, of a head on the frozen backbone (see ``onelook.select``). ``views``: how many versions of
-        each picture are learned from, made as the recipe ``augment`` says (default: light; signs for a network that starts
-        from random weights). ``epochs``: of a tail, or of a head that reads maps. ``balance``: classes count equally however many
-        pictures they have. ``pixels``: of segment, how pixels are learned. ``hold_out``: whether a head that reads maps keeps a fold of
-        the pictures out at first, to be judged on.
+        each picture are learned from, made as the recipe ``augment`` says (default: light; photo for pixels, microscope for unet2015; signs
+        for a network that starts from random weights). ``epochs``: of a tail, or of a head that reads maps. ``balance``: classes count
+        equally however many pictures they have. ``pixels``: of segment, how pixels are learned. ``hold_out``: whether a head that reads
+        maps keeps a fold of the pictures out at first, to be judged on.
         Unreadable pictures are left out and reported. Raises DataError if what is left cannot be learned from, BudgetError if the budget is
         too small for anything, BackboneError for a ``freeze`` that matches nothing.
         """

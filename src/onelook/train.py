@@ -28,7 +28,7 @@ from onelook.fit import Step, log_steps
 from onelook.heads.facts import Attach, Loss, PixelFacts
 from onelook.heads.readout import Form
 from onelook.look import Mode
-from onelook.model import RECIPE, Fitted, Model
+from onelook.model import RECIPE, RECIPES_OF, Fitted, Model
 from onelook.progress import QUIET, Progress
 from onelook.report import require_tensorboard, worst_errors, write_tensorboard, write_training
 from onelook.weights import DEFAULT_BACKBONE
@@ -185,7 +185,11 @@ def train(
     if report is not None:
         write_training(report, model, name, result, sides.train, evaluated, steps)
     if tensorboard is not None:
-        sheets = {"views": views_sheet(sides.train.samples[:6], recipe_by_name(augment or RECIPE), 6, seed)}
+        sheets = {
+            "views": views_sheet(
+                sides.train.samples[:6], recipe_by_name(augment or RECIPES_OF.get(model.records[name].method, RECIPE)), 6, seed
+            )
+        }
         if evaluated is not None and model.head(name).vector and (worst := worst_errors(evaluated, model.head(name).classes)):
             cells = [(evaluated.paths[index], said.replace(", ", "\n")) for index, said in worst]
             sheets["worst errors"] = contact_sheet(cells, "worst errors")

@@ -59,7 +59,9 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a tail (default: by the number of pictures).")] = None,
     form: Annotated[FormName, typer.Option(help="What stands behind the readout of a frozen head.")] = FormName.radial,
     views: Annotated[int | None, typer.Option(help="Versions of each picture to learn from (2: itself and its mirror).")] = None,
-    augment: Annotated[RecipeName | None, typer.Option(help="How views are made (default: light; from scratch: signs).")] = None,
+    augment: Annotated[
+        RecipeName | None, typer.Option(help="How views are made (default: light; pixels: photo; from scratch: signs).")
+    ] = None,
     balance: Annotated[bool, typer.Option("--balance", help="Let every class count the same, however many pictures it has.")] = False,
     loss: Annotated[LossName, typer.Option(help="Of pixels: ce, with Dice beside it, or focal.")] = LossName.ce,
     borders: Annotated[bool, typer.Option("--borders", help="Let gaps between touching objects weigh more.")] = False,

@@ -9,6 +9,7 @@ ignored.
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +36,11 @@ class Legend:
         return frozenset(name for name, _ in self.entries if name.lower() in IGNORED)
 
 
-def read_legend(source: Path) -> Legend | None:
-    """The legend in a folder (or in the one above it), if there is one. Raises DataError for one that says nothing of use."""
-    for folder in (source, source.parent):
+def read_legend(folders: Sequence[Path]) -> Legend | None:
+    """The first legend in these folders, if there is one. Raises DataError for a file called legend that is none."""
+    for folder in folders:
         for name in FILES:
-            if (folder / name).is_file() and (legend := _parse(folder / name, folder == source)) is not None:
+            if (folder / name).is_file() and (legend := _parse(folder / name, name.startswith("legend"))) is not None:
                 return legend
     return None
 
@@ -50,7 +51,7 @@ def colour_name(value: int) -> str:
 
 
 def _parse(path: Path, strict: bool) -> Legend | None:
-    """``strict``: a file that is no legend is an error; elsewhere it is another's."""
+    """``strict``: a file that is no legend is an error; under another name it may be something else."""
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise DataError(f"{path}: larger than a legend can be")

@@ -49,6 +49,8 @@ ENDINGS = (
 BINARY = ("background", "foreground")
 MOST_VALUES = 64  # of masks without a legend
 SOFT, HARD_SHARE = 16, 0.95  # a black-and-white mask with soft edges: so near to 0 and 255 lies so much of it
+BETWEEN = 8  # and so many other values lie in the middle at least
+GREY = 10  # difference of red, green and blue up to which a mask is grey: lossy files blur it
 OTHER_SHAPE = 1.02  # ratio of the sides' ratios from which a mask does not belong to its picture's way up
 CAMVID = ("Sky", "Building", "Pole", "Road", "Pavement", "Tree", "Sign", "Fence", "Car", "Pedestrian", "Bicyclist")
 CAMVID_VOID = 11
@@ -138,8 +140,8 @@ def values_of(path: Path) -> tuple[np.ndarray, bool]:
         return np.asarray(picture.convert("L")).astype(np.int32), False
     colours = np.asarray(picture.convert("RGB")).astype(np.int32)
     red, green, blue = colours[..., 0], colours[..., 1], colours[..., 2]
-    if np.array_equal(red, green) and np.array_equal(green, blue):
-        return red, False
+    if int(np.ptp(colours, axis=2).max(initial=0)) <= GREY:
+        return green, False
     return (red << 16) | (green << 8) | blue, True
 
 
@@ -191,6 +193,8 @@ def _matched(source: Path, split: str | None, findings: list[Finding]) -> Iterat
         train, val = ([names[name] for name in known if name in names][:1] for known in (TRAIN_NAMES, VAL_NAMES))
         if train:
             every = [Pair(p.pictures, p.masks, "train" if p.side in train else "val") for p in every if p.side in (*train, *val)]
+        else:
+            every = [Pair(p.pictures, p.masks) for p in every]
     for pair in every:
         for picture, mask in _by_name(pair, findings):
             if not listed or pair.side:
@@ -274,7 +278,7 @@ def _meaning(source: Path, scanned: Sequence[Scanned], ignore: Sequence[str], cl
         total.update(entry.values)
         for value in entry.values:
             first.setdefault(value, entry.mask)
-    legend = read_legend(source)
+    legend = read_legend([source, *dict.fromkeys(entry.mask.parent for entry in scanned), source.parent])
     coloured = any(entry.coloured for entry in scanned)
     if coloured and (legend is None or not legend.coloured):
         common = ", ".join(colour_name(value) for value, _ in total.most_common(6))
@@ -310,10 +314,10 @@ def _by_values(total: Counter[int], scanned: Sequence[Scanned], source: Path, cl
         return Meaning(BINARY, {0: 0, 1: 1, IGNORE: IGNORE}, "0 read as background, 1 as foreground, 255 ignored")
     if binary and set(values) <= {0, 1}:
         return Meaning(BINARY, {0: 0, 1: 1}, "0 read as background, 1 as foreground")
-    if binary and len(values) > MOST_VALUES and _is_soft(total):
+    if binary and _is_soft(total):
         return Meaning(BINARY, {}, "black and white with soft edges: below 128 read as background, the rest as foreground", cut=128)
     names = [entry.picture.name for entry in scanned]
-    if max(value for value in values if value != IGNORE) <= CAMVID_VOID and any(
+    if max((value for value in values if value != IGNORE), default=0) <= CAMVID_VOID and any(
         re.match(r"(0001TP|0006R0|0016E5|Seq05VD)_", n) for n in names
     ):
         ids = {value: value for value in range(len(CAMVID))} | {CAMVID_VOID: IGNORE, IGNORE: IGNORE}
@@ -332,6 +336,8 @@ def _by_values(total: Counter[int], scanned: Sequence[Scanned], source: Path, cl
 
 
 def _is_soft(total: Counter[int]) -> bool:
+    if sum(2 * SOFT < value < 255 - 2 * SOFT for value in total) < BETWEEN:
+        return False
     near = sum(count for value, count in total.items() if value <= SOFT or value >= 255 - SOFT)
     return near >= HARD_SHARE * sum(total.values())
 

@@ -49,12 +49,18 @@ class FindsPixels:
     scale: float
 
     def loss(self, raw: Scores, target: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Targets: class ids (H, W) of the input's pixels, IGNORE where none is known. Scores are compared at half the input's size."""
+        """Targets: class ids (H, W) of the input's pixels, IGNORE where none is known.
+
+        Scores of coarser cells are compared at every second pixel, first or second by chance: always the same would shift them by half
+        of one.
+        """
         masks = torch.stack(list(target))
-        weight = None
-        if self.borders:
-            weight = torch.stack([border_weights(mask) for mask in masks])[:, ::2, ::2]
-        masks = masks[:, ::2, ::2].long()
+        weight = torch.stack([border_weights(mask) for mask in masks]) if self.borders else None
+        if raw.stride > 1:
+            top, left = torch.randint(2, (2,)).tolist()
+            masks = masks[:, top::2, left::2]
+            weight = None if weight is None else weight[:, top::2, left::2]
+        masks = masks.long()
         logits = functional.interpolate(raw.logits.float(), size=masks.shape[-2:], mode="bilinear", align_corners=False)
         return pixel_losses(logits, masks, self.kind, self.weights, weight)
 

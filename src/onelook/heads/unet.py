@@ -2,8 +2,8 @@
 
 Ronneberger et al. 2015, "U-Net: convolutional networks for biomedical image segmentation", section 2: at every step the map is doubled,
 laid beside the map of that size from the way down, and two 3x3 convolutions follow. Differs: the way down is the look (frozen, or behind
-a tail); convolutions are padded and batch normalised; ``up`` is bilinear enlargement (measured as better, see docs/diary.md) or the
-paper's transposed convolution; the last step is at the finest map that is read, and scores are enlarged from there.
+a tail); convolutions are padded and batch normalised; ``up`` is bilinear enlargement (docs/diary.md) or the paper's transposed
+convolution; the last step is at the finest map that is read, and scores are enlarged from there.
 
     onelook train people/ --task segment --name people --model mine.onelook
 """
