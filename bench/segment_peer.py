@@ -53,7 +53,7 @@ def fit_peer(model: nn.Module, looker: Looker, data: Dataset, seconds: float) ->
         sample, view = data.samples[item[0]], item[1]
         content, digest = read_bytes(sample.path)
         pixels = looker.decode(sample.path, content, digest, [view], RECIPES["light"])[0]
-        return pixels, looker.move_mask(mask_of(sample).read(), (digest, view), RECIPES["light"], 0)
+        return pixels, looker.move_mask(mask_of(sample).read(), mask_of(sample).size, (digest, view), RECIPES["light"], 0)
 
     model.train()
     while True:

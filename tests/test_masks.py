@@ -354,7 +354,7 @@ def test_masks_move_as_their_pictures_do(mode: Any, recipe: str, tmp_path: Path,
     for number in range(6):
         row = ("5" * 32, number)
         pixels = looker.decode(path, path.read_bytes(), row[0], [number], RECIPES[recipe])[0]
-        moved = looker.move_mask(torch.from_numpy(blocks), row, RECIPES[recipe], 0)
+        moved = looker.move_mask(torch.from_numpy(blocks), (112, 80), row, RECIPES[recipe], 0)
         shown = pixels.content.float().mean(0)
         inside = moved[: shown.shape[0], : shown.shape[1]]
         assert bool((moved[shown.shape[0] :] == IGNORE).all())
@@ -392,3 +392,22 @@ def test_a_mask_that_went_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "masks" / "p0.png").unlink()
     with pytest.raises(PictureError, match=r"p0\.png"):
         mask_of(data.samples[0]).read()
+
+
+@pytest.mark.parametrize("mode", ["fit", "stretch", "crop"])
+@pytest.mark.parametrize("size", [(1237, 811), (811, 1237), (640, 480)])
+def test_masks_of_large_pictures_fit_their_looks(mode: Any, size: tuple[int, int], tmp_path: Path, tiny: Any) -> None:
+    """Pictures are made smaller before views are drawn: masks follow, to the very size of the input."""
+    path = tmp_path / "a.png"
+    blocks = np.kron(np.random.default_rng(0).integers(0, 2, (size[1] // 80 + 1, size[0] // 80 + 1)), np.ones((80, 80)))[
+        : size[1], : size[0]
+    ]
+    Image.fromarray((blocks * 255).astype(np.uint8)).convert("RGB").save(path)
+    looker = Looker(tiny, TorchEngine(tiny), Geometry(96, mode))
+    for number in range(4):
+        row = ("7" * 32, number)
+        pixels = looker.decode(path, path.read_bytes(), row[0], [number], RECIPES["light"])[0]
+        moved = looker.move_mask(torch.from_numpy(blocks.astype(np.uint8)), size, row, RECIPES["light"], 0)
+        assert (moved.shape[1], moved.shape[0]) == pixels.placement.input
+        shown = pixels.content.float().mean(0) > 127
+        assert float((shown == (moved[: shown.shape[0], : shown.shape[1]] == 1)).float().mean()) > 0.95

@@ -53,10 +53,10 @@ class Placement:
         return torch.minimum(corners.clamp_min(0), corners.new_tensor(self.original)).reshape(-1, 4)
 
     def mask_to_input(self, mask: Tensor) -> Tensor:
-        """An integer mask (height, width) of the original -> (H, W) over the input, by nearest neighbour; padding is IGNORE."""
+        """An integer mask (h, w) of the original, in any size -> (H, W) over the input, by nearest neighbour; padding is IGNORE."""
         height, width = mask.shape
-        xs = (torch.arange(self.content[0]) + 0.5 + self.offset[0]) / self.scale[0]
-        ys = (torch.arange(self.content[1]) + 0.5 + self.offset[1]) / self.scale[1]
+        xs = (torch.arange(self.content[0]) + 0.5 + self.offset[0]) / self.scale[0] * (width / self.original[0])
+        ys = (torch.arange(self.content[1]) + 0.5 + self.offset[1]) / self.scale[1] * (height / self.original[1])
         whole = mask.new_full((self.input[1], self.input[0]), IGNORE)
         whole[: self.content[1], : self.content[0]] = mask[ys.long().clamp(0, height - 1)[:, None], xs.long().clamp(0, width - 1)[None]]
         return whole

@@ -95,18 +95,18 @@ class Looker:
         placement = self.geometry.place(*size)
         return moved.moved(placement.points_to_input, placement.boxes_to_input, placement.input)
 
-    def move_mask(self, mask: Tensor, row: RowId, recipe: Recipe, seed: int) -> Tensor:
+    def move_mask(self, mask: Tensor, original: tuple[int, int], row: RowId, recipe: Recipe, seed: int) -> Tensor:
         """The mask (height, width) of a picture over the network's input (H, W) that shows the view ``row``.
 
         IGNORE where nothing is known.
         """
         digest, number = row
-        if number >= recipe.fixed:
-            mask = nearest(mask, self.drawn_from((mask.shape[1], mask.shape[0])))
+        mask = nearest(mask, self.drawn_from(original))
         blank = View(Image.new("L", (mask.shape[1], mask.shape[0])), mask=mask)
         moved = make_view(blank, recipe, number, digest, seed, colours=False).mask
         assert moved is not None
-        return self.geometry.place(moved.shape[1], moved.shape[0]).mask_to_input(moved)
+        shown = original if number < recipe.fixed else (moved.shape[1], moved.shape[0])
+        return self.geometry.place(*shown).mask_to_input(moved)
 
     def at(self, factor: float) -> "Looker":
         """The same at another input size, as a multiple of this one's."""

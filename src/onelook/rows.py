@@ -4,6 +4,7 @@ Looks come from the shelf; where a head reads pixels (a tail from cut 0), they a
 every time. What trains from them cannot tell.
 """
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +18,11 @@ from onelook.data.augment import Recipe
 from onelook.data.pictures import ahead, read_bytes
 from onelook.look import PIXELS, Look, Needs, join
 from onelook.looker import Batcher, Looker, Pixels
-from onelook.masks import Mask
+from onelook.masks import Mask, nearest
 from onelook.objects import Objects
 
 CHUNK, MAPS_CHUNK = 512, 64  # looks read at once, without and with maps
+KEPT_MASKS = 10_000  # some 10 kB each
 ENDLESS = 1_000_000  # views to draw from where none is kept
 
 
@@ -39,13 +41,24 @@ class ObjectTargets:
 
 @dataclass(frozen=True)
 class MaskTargets:
-    """A mask for every picture, read when it is needed."""
+    """A mask for every picture, read when it is first needed, then kept small and packed; of very many only some are kept."""
 
     truths: tuple[Mask, ...]
+    _kept: dict[int, bytes] = field(default_factory=dict, repr=False)
 
     def moved(self, index: int, row: RowId, looker: Looker, recipe: Recipe, seed: int) -> Tensor:
         """The mask of picture ``index`` (H, W) over the input that shows the view ``row``."""
-        return looker.move_mask(self.truths[index].read(), row, recipe, seed)
+        return looker.move_mask(self._mask(index, looker), self.truths[index].size, row, recipe, seed)
+
+    def _mask(self, index: int, looker: Looker) -> Tensor:
+        """The mask of picture ``index`` in the size from which views are drawn."""
+        width, height = looker.drawn_from(self.truths[index].size)
+        if index in self._kept:
+            return torch.frombuffer(bytearray(zlib.decompress(self._kept[index])), dtype=torch.uint8).reshape(height, width)
+        mask = nearest(self.truths[index].load(), (width, height))
+        if len(self._kept) < KEPT_MASKS:
+            self._kept[index] = zlib.compress(mask.numpy().tobytes(), 1)
+        return mask
 
 
 @dataclass(frozen=True)

@@ -101,8 +101,8 @@ def _of_classes(data: Dataset, samples: list[Sample]) -> Iterator[Finding]:
         for name in _labels(sample, data):
             counts[name] += 1
             by_side.setdefault(sample.side or "all", set()).add(name)
-    if data.kind == "single" and sum(1 for count in counts.values() if count) < 2:
-        yield Finding("one-class", source, "there is only one class with pictures; classify needs two")
+    if data.kind in ("single", "masks") and sum(1 for count in counts.values() if count) < 2:
+        yield Finding("one-class", source, "there is only one class with pictures; two are needed")
     for name, count in counts.items():
         if data.kind == "masks" and not count:
             yield Finding("empty-class", source, f"no pixel of class {name}; nothing can be learned of it")
