@@ -19,10 +19,11 @@ from onelook.data.pictures import open_picture
 from onelook.errors import PictureError
 from onelook.heads import ObjectHead
 from onelook.look import Placement
-from onelook.looker import BATCH, Looker, Pixels
+from onelook.looker import Looker, Pixels
 from onelook.masks import mirrored
 from onelook.measure_pixels import Shares
 
+AT_ONCE = 4  # tiles that are looked at together: more take more memory and no less time
 MARGIN = 4  # a tile's side divided by this is what it overlaps its neighbours by, on each side
 
 
@@ -54,8 +55,8 @@ def in_tiles(path: Path, head: ObjectHead, looker: Looker) -> Shares:
     del picture
     corners = [(top, left) for top in range(0, size[1], step) for left in range(0, size[0], step)]
     whole: Tensor | None = None
-    for first in range(0, len(corners), BATCH):
-        batch = corners[first : first + BATCH]
+    for first in range(0, len(corners), AT_ONCE):
+        batch = corners[first : first + AT_ONCE]
         look = looker.look([_tile(pixels, top - margin, left - margin, side) for top, left in batch], head.needs)
         for (top, left), found in zip(batch, head.find(head(look), look.placements), strict=True):
             values = found.values

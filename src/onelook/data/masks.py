@@ -336,8 +336,9 @@ def _by_values(total: Counter[int], scanned: Sequence[Scanned], source: Path, cl
 
 
 def _is_soft(total: Counter[int]) -> bool:
-    if sum(2 * SOFT < value < 255 - 2 * SOFT for value in total) < BETWEEN:
-        return False
+    greys = sum(2 * SOFT < value < 255 - 2 * SOFT for value in total)
+    if greys < BETWEEN and not any(255 - SOFT <= value < 255 for value in total):
+        return False  # class ids, with or without 255 for what is ignored
     near = sum(count for value, count in total.items() if value <= SOFT or value >= 255 - SOFT)
     return near >= HARD_SHARE * sum(total.values())
 
