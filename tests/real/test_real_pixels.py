@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import ndimage
-from torch import from_numpy
+from torch import from_numpy, ones_like
 
 from onelook import Geometry, Model, read
 from onelook.data.check import check
@@ -42,19 +42,20 @@ def test_road_scenes_in_a_minute(tmp_path: Path) -> None:
 
 
 def test_membranes(tmp_path: Path) -> None:
-    """Twelve sections to learn from, four to judge on; a tail that is the whole network, for pictures unlike photographs."""
+    """Half resolution, twelve sections to learn from, four to judge on; a tail that is the whole network."""
     data = read(need("isbi2012_membrane"), task="segment")
     assert "0 read as background, 255 as foreground" in data.found
     model = Model.new(geometry=Geometry(256), cache=tmp_path, device="cpu")
-    how = {"augment": "aerial", "epochs": 12, "hold_out": False, "pixels": PixelFacts("dice")}
+    how = {"augment": "aerial", "epochs": 30, "hold_out": False, "pixels": PixelFacts("dice")}
     model.fit("cells", data.pick(range(12)), head="segment", freeze="none", **how)  # type: ignore[arg-type]
-    errors, rands = [], []
+    errors, rands, plain = [], [], []
     for sample, answers in zip(
         data.samples[-4:], model.predict([sample.path for sample in data.samples[-4:]], instances="components"), strict=True
     ):
         truth, answer = mask_of(sample).read(), answers["cells"]
         errors.append(pixel_error(from_numpy(answer.mask), truth))
+        plain.append(pixel_error(ones_like(truth), truth))
         rands.append(foreground_rand(from_numpy(answer.instances.regions), from_numpy(ndimage.label(truth.numpy() == 1)[0])))
         assert answer.instances.counts["foreground"] > 10
-    assert np.mean(errors) < 0.16
-    assert np.mean(rands) > 0.25
+    assert np.mean(errors) < 0.88 * np.mean(plain), (errors, plain)  # plain: to say that there is no membrane
+    assert np.mean(rands) > 0.25, rands
