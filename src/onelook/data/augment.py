@@ -104,13 +104,14 @@ class View:
     """A picture with what is known about it, in its own pixels.
 
     ``boxes``: (N, 4) xyxy. ``mask``: (H, W) integers. ``points``: (..., K, 2 or more) as x, y and what else is known of them; points that
-    leave the picture are left outside it, boxes are cut to it (and have no area if they left it).
+    leave the picture are left outside it, boxes are cut to it (and have no area if they left it). ``blank``: only its size counts.
     """
 
     picture: Image.Image
     boxes: Tensor | None = None
     mask: Tensor | None = None
     points: Tensor | None = None
+    blank: bool = False
 
 
 def recipe_by_name(name: str) -> Recipe:
@@ -158,6 +159,8 @@ def make_view(
     if number == 0 or recipe.name == "none":
         return view
     draw = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{digest}-{number}-{seed}".encode()).digest()[:8], "big"))
+    if not colours:
+        view = replace(view, blank=True)
     if number >= recipe.fixed:
         view = _drawn(view, recipe, draw, colours)
     if recipe.mirror and number % 2:
@@ -210,7 +213,7 @@ def _each(view: View, move: Callable[[Any], Any]) -> View:
         moved = move(tv_tensors.BoundingBoxes(flat, format="XYXY", canvas_size=canvas, clamping_mode=None))  # type: ignore[call-overload]
         points = torch.cat([moved.as_subclass(Tensor)[:, :2].reshape(*points.shape[:-1], 2), points[..., 2:]], dim=-1)
     mask = None if view.mask is None else cast(Tensor, move(tv_tensors.Mask(view.mask[None])).as_subclass(Tensor)[0])
-    return View(move(view.picture), boxes, mask, points)
+    return View(move(view.picture), boxes, mask, points, view.blank)
 
 
 def _swapped(view: View, pairs: Sequence[tuple[int, int]]) -> View:
@@ -257,6 +260,8 @@ def _inside(view: View, margin: tuple[int, int], change: Callable[[Any, Interpol
     across, down = _margin(margin[0], width), _margin(margin[1], height)
 
     def move(item: Any) -> Any:
+        if view.blank and isinstance(item, Image.Image):
+            return item  # its size stays the same
         mask = isinstance(item, tv_tensors.Mask)
         outside, blend = (IGNORE, InterpolationMode.NEAREST) if mask else (0, InterpolationMode.BILINEAR)
         if isinstance(item, Image.Image):
