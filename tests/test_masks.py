@@ -14,6 +14,7 @@ from sklearn.datasets import load_sample_image
 from onelook import read
 from onelook.data.augment import RECIPES
 from onelook.data.check import check
+from onelook.data.legend import write_legend
 from onelook.data.masks import BINARY, CAMVID, VOC
 from onelook.data.samples import Dataset, mask_of
 from onelook.engines import TorchEngine
@@ -201,6 +202,40 @@ def test_index_masks_with_a_legend(name: str, text: str, tmp_path: Path) -> None
     assert "7 (" in data.findings[0].reason
 
 
+def test_grey_colours_of_a_colour_legend(tmp_path: Path) -> None:
+    """CamVid's sky is (128, 128, 128): a picture that shows nothing but grey colours is a colour mask all the same."""
+    root = pairs(tmp_path, [(128, 128, 128), (0, 0, 0)])
+    (root / "legend.csv").write_text("name,r,g,b\nsky,128,128,128\nblue,0,0,128\nvoid,0,0,0\n")
+    data, found = read_one(root)
+    assert found[0].unique_consecutive().tolist() == [0, IGNORE]
+    assert data.findings == ()
+
+
+def test_written_legends_are_read_back(tmp_path: Path) -> None:
+    classes = ("7", "class 1", "traffic, light", "ü")
+    root = pairs(tmp_path, [0, 1, 2, 3])
+    write_legend(root / "masks" / "legend.csv", classes)
+    assert read_one(root)[0].classes == classes
+
+
+def test_a_file_of_classes_above_is_anothers(tmp_path: Path) -> None:
+    root = pairs(tmp_path / "data", [0, 1, 2])
+    (tmp_path / "classes.txt").write_text("cat\ndog\nbird\n")
+    assert read_one(root)[0].classes == ("0", "1", "2")
+    (tmp_path / "legend.csv").write_text("cat,0\ndog,1\nbird,2\n")
+    assert read_one(root)[0].classes == ("cat", "dog", "bird")
+
+
+def test_endings_do_not_mix_up_names(tmp_path: Path) -> None:
+    """a and a_l are two pictures with a mask each."""
+    for number, name in enumerate(("a", "a_l")):
+        picture(tmp_path / "images" / f"{name}.jpg", number)
+        mask(tmp_path / "masks" / f"{name}.png", [number, 2])
+    data = read(tmp_path, task="segment")
+    assert [int(mask_of(sample).read()[0, 0]) for sample in data.samples] == [0, 1]
+    assert data.findings == ()
+
+
 def test_colours_without_a_legend_say_what_to_write(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"colour masks without a legend \(2 colours: #0000ff.*legend.csv"):
         read(pairs(tmp_path, [(0, 0, 255), (128, 64, 128), (0, 0, 255)]), task="segment")
@@ -252,6 +287,8 @@ def test_ignored_values(ignore: str, tmp_path: Path) -> None:
     assert found[0].unique_consecutive().tolist() == ([0, 1, IGNORE] if ignore == "7" else [0, 1, 2])
     with pytest.raises(DataError, match="--ignore sky: no class"):
         read(tmp_path, task="segment", ignore=["sky"])
+    with pytest.raises(DataError, match="--ignore 99: no mask has this value; there is 0, 3, 7"):
+        read(tmp_path, task="segment", ignore=["99"])
 
 
 def test_another_size_is_resized_and_said(tmp_path: Path) -> None:

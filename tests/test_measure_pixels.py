@@ -147,6 +147,18 @@ def test_shares_are_enlarged_strip_by_strip_as_at_once(classes: int, high: int, 
     assert int((sure.float() - (wanted.amax(0) * 255).round()).abs().max()) <= 1
 
 
+def test_two_classes_have_the_challenge_figures() -> None:
+    truth = torch.tensor([[1, 1, 0, 1, 1], [1, 1, 0, 1, 1]], dtype=torch.uint8)
+    judge = PixelJudge(("membrane", "inside"))
+    judge.add_masks(truth, truth)
+    assert judge.result()["foreground_rand"] == 1.0
+    judge = PixelJudge(("membrane", "inside"))
+    judge.add_masks(torch.ones_like(truth), truth)  # two cells made one
+    found = judge.result()
+    assert found["pixel_error"] == pytest.approx(0.2)
+    assert found["foreground_rand"] == pytest.approx(2 * 0.5 / (1 + 0.5))
+
+
 def test_shares_and_masks_go_through_the_judge() -> None:
     truth = torch.tensor([[0, 1], [1, 1]], dtype=torch.uint8)
     values = functional.one_hot(truth.long(), 4).permute(2, 0, 1).half()

@@ -1,5 +1,4 @@
-"""How deep to go for a head that reads maps: every depth is trained for an equal short time without one fold and judged on it; the best
-gets the rest.
+"""How deep to go for a head that reads maps: short trials of equal time, each judged on one fold; the best depth gets the rest of the time.
 
 In a short time a deeper tail makes fewer steps, so that it must be better in spite of that. Nothing but training pictures is looked at.
 
@@ -8,7 +7,7 @@ In a short time a deeper tail makes fewer steps, so that it must be better in sp
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from onelook.descend import select_objects, trial
 from onelook.errors import BudgetError
@@ -22,33 +21,29 @@ from onelook.select import Steps, unseen
 SHARE = 0.25  # of the budget that all trials together may take
 
 
-@dataclass(frozen=True)
-class Depths:
-    """The depths to try: cuts, cheapest at prediction first, and the one that is taken where there is no time to try."""
-
-    cuts: tuple[int, ...]
-    usual: int
-
-
 def climb_maps(
     gather: Gatherer,
     method: str,
     facts: Facts,
-    depths: Depths,
+    cuts: tuple[int, ...],
+    usual: int,
     needs: Needs,
     views: int,
     budget: float,
     hold_out: bool,
     through: Steps = unseen,
 ) -> Climbed:
-    """Try the depths within SHARE of ``budget`` seconds, then train the best one for what is left. Raises BudgetError."""
+    """Try these cuts within SHARE of ``budget`` seconds, then train the best one for what is left. Raises BudgetError.
+
+    ``usual``: the cut that is taken where there is no time to try.
+    """
     begun = time.perf_counter()
     stages = len(gather.looker.backbone.stages)
-    problem = gather(views, tuple(cut for cut in depths.cuts if cut < stages), vectors=False, needs=needs)
-    each = SHARE * (budget - (time.perf_counter() - begun)) / len(depths.cuts)
-    evidence = [_tried(problem, method, facts, cut, each, through) for cut in depths.cuts]
+    problem = gather(views, tuple(cut for cut in cuts if cut < stages), vectors=False, needs=needs)
+    each = SHARE * (budget - (time.perf_counter() - begun)) / len(cuts)
+    evidence = [_tried(problem, method, facts, cut, each, through) for cut in cuts]
     judged = {rung.cut: rung.metric for rung in evidence if rung.metric is not None}
-    cut = max(judged, key=lambda tried: judged[tried]) if len(judged) > 1 else depths.usual
+    cut = max(judged, key=lambda tried: judged[tried]) if len(judged) > 1 else usual
     if len(judged) > 1:
         why = f"{_name(problem, cut)}: best on held-out training pictures after {each:.0f} s each"
     else:

@@ -32,12 +32,8 @@ TRIAL = 6  # steps that are timed
 LONG = 120.0  # seconds of training from which on they are said before
 RATE, WEIGHT_DECAY, WARMUP = 3e-3, 0.05, 0.1
 LAST_RATE, LAST_EPOCHS = 0.2, 2  # with all pictures, after one fold was kept out
-PICTURES_SEEN = {
-    "detect": 4_000,
-    "keypoints": 4_000,
-    "localize": 6_400,
-    "segment": 8_000,
-}  # over all epochs, unless --epochs says otherwise
+# over all epochs, unless --epochs says otherwise
+PICTURES_SEEN = {"detect": 4_000, "keypoints": 4_000, "localize": 6_400, "segment": 8_000}
 FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
 PATIENT = 2.5  # times the usual epochs that a budget may buy where more of them still help, which is with masks
 
@@ -48,10 +44,10 @@ def usual_epochs(task: str, count: int) -> int:
 
 
 def epochs_within(problem: Problem, head: nn.Module, count: int, budget: float | None, progress: Progress) -> int:
-    """As many epochs on ``count`` pictures as fit into ``budget`` seconds, by what a few steps of a copy take; at most the usual number,
-    of masks PATIENT times as many.
+    """As many epochs on ``count`` pictures as fit into ``budget`` seconds, by what a few steps of a copy take.
 
-    Without a budget it is the usual number. What it will take is said. Raises BudgetError where not even one epoch fits.
+    At most the usual number, of masks PATIENT times as many. Without a budget it is the usual number, and what it will take is said if that
+    is long. Raises BudgetError where not even one epoch fits.
     """
     trial = deepcopy(head).train()
     size = _batch(problem.task, count)
@@ -114,11 +110,12 @@ def select_objects(
 
 
 def trial(problem: Problem, method: str, facts: Facts, cut: int, seconds: float, through: Steps = unseen) -> Any:
-    """The judge of a head that was trained for so long without one fold, and judged on it. Raises BudgetError."""
+    """The judge of a head that was trained for so long without one fold, and judged on it. Raises BudgetError, and Ctrl-C on."""
     head = _start(problem, method, facts, cut)
     out = problem.rows.folds == 0
     epochs = epochs_within(problem, head, int((~out).sum()), seconds, QUIET)
-    _descend(problem, head, ~out, epochs, 1.0, through)
+    if not _descend(problem, head, ~out, epochs, 1.0, through):
+        raise KeyboardInterrupt
     return judged(problem, cast(ObjectHead, head), out.nonzero().flatten())
 
 

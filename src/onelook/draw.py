@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from onelook.answers import Answer, Answers, Segmentation, in_words
 from onelook.data.augment import Recipe, View, make_view, with_components
+from onelook.data.legend import write_legend
 from onelook.data.pictures import open_picture, read_bytes
 from onelook.data.samples import Sample
 from onelook.errors import OnelookError, PictureError
@@ -25,8 +26,8 @@ from onelook.objects import Objects, has_area
 INK, PAPER, GREY = (255, 255, 255), (24, 24, 28), (150, 150, 155)
 COLOURS = ((66, 133, 244), (234, 96, 53), (251, 188, 5), (52, 168, 83), (171, 71, 188), (0, 172, 193))
 PALETTE = (  # of classes and objects: far apart from each other (Kelly 1965, "Twenty-two colors of maximum contrast", in part)
-    (66, 133, 244), (234, 96, 53), (251, 188, 5), (150, 90, 160), (52, 168, 83), (0, 200, 200), (240, 50, 130), (150, 100, 50), (255, 120,
-    190), (170, 220, 60), (60, 60, 170), (230, 210, 160), (120, 120, 120), (0, 110, 90), (160, 20, 30), (130, 190, 255),
+    (66, 133, 244), (234, 96, 53), (251, 188, 5), (150, 90, 160), (52, 168, 83), (0, 200, 200), (240, 50, 130), (150, 100, 50),
+    (255, 120, 190), (170, 220, 60), (60, 60, 170), (230, 210, 160), (120, 120, 120), (0, 110, 90), (160, 20, 30), (130, 190, 255),
 )  # fmt: skip
 TINT, ROWS = 0.5, 256  # how strong colours are; rows that are tinted at once
 CROWDED = 12  # boxes from which on labels are written smaller
@@ -87,7 +88,8 @@ def with_key(picture: Image.Image, entries: Sequence[tuple[str, tuple[int, int, 
     """A picture with a band below it that names the colours."""
     size = max(12, picture.width // 36)
     font = _font(size)
-    rows, x = [[]], size // 2  # type: ignore[var-annotated]
+    rows: list[list[tuple[int, str, tuple[int, int, int] | None]]] = [[]]
+    x = size // 2
     for name, colour in entries:
         wide = round(font.getlength(name) + 2.2 * size)
         if x + wide > picture.width and rows[-1]:
@@ -115,8 +117,7 @@ def save_masks(answers: Answers, folder: Path, path: Path) -> None:
         whole = Image.fromarray(answer.mask)
         whole.putpalette([value for label in answer.classes for value in class_colour(answer.classes, label) or (0, 0, 0)])
         save_picture(whole, path if len(found) == 1 else path.with_name(f"{path.stem}_{name}.png"))
-        lines = "".join(f"{label},{index}\n" for index, label in enumerate(answer.classes))
-        (folder / ("legend.csv" if len(found) == 1 else f"legend_{name}.csv")).write_text(lines, encoding="utf-8")
+        write_legend(folder / ("legend.csv" if len(found) == 1 else f"legend_{name}.csv"), answer.classes)
 
 
 def draw_objects(picture: Image.Image, answer: Answer, grow: float = 1.0) -> Image.Image:

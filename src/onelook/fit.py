@@ -204,7 +204,8 @@ def total_loss(head: nn.Module, look: Look, target: Any, half: bool = False) -> 
 @cache
 def halves() -> bool:
     """Whether this processor multiplies bfloat16 numbers itself; where it does not, they would only be slower."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not there in every build of torch
+    return bool(native and native())
 
 
 def _save_checkpoint(path: Path, head: nn.Module, optimizer: Any, schedule: Any, state: dict[str, Any]) -> None:

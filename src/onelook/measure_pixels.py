@@ -69,7 +69,7 @@ class Shares:
 
 
 class PixelJudge:
-    """mIoU with its interval over pictures, IoU and Dice of every class, pixel accuracy, boundary F1."""
+    """mIoU with its interval, IoU and Dice of every class, pixel accuracy, boundary F1; of two classes pixel error and Rand score, too."""
 
     headline = "miou"
 
@@ -77,6 +77,7 @@ class PixelJudge:
         self.classes = classes
         self.tables: list[Tensor] = []  # (K, K) pixels of each picture: rows truth, columns answer
         self.boundaries: list[float] = []
+        self.rands: list[float] = []  # of two classes: how well the connected regions of the second are kept apart
 
     def add(self, found: Sequence[Shares], truths: Sequence[Mask]) -> None:
         """What was found in each picture, and its mask."""
@@ -87,6 +88,9 @@ class PixelJudge:
         """Class ids (H, W) that were said and that are true."""
         self.tables.append(confusion(said, truth, len(self.classes)))
         self.boundaries.append(boundary_f1(said, truth, len(self.classes)))
+        if len(self.classes) == 2:
+            regions = [torch.from_numpy(ndimage.label((mask == 1).numpy())[0]) for mask in (said, truth)]
+            self.rands.append(foreground_rand(regions[0], regions[1]))
 
     def each(self) -> Tensor:
         """The mean IoU over the classes of each picture (n,)."""
@@ -101,14 +105,17 @@ class PixelJudge:
         dice = torch.where(true > 0, 2 * right / (true + said).clamp_min(1), torch.nan)
         met = [value for value in self.boundaries if not math.isnan(value)]
         there = [index for index in range(count) if bool(true[index] > 0)]
+        right_share = float(right.sum() / table.sum().clamp_min(1))
+        of_two = {"pixel_error": 1 - right_share, "foreground_rand": float(np.mean(self.rands))} if self.rands else {}
         return {
             "n": len(self.tables),
             "pixels": int(table.sum()),
             "miou": float(each.nanmean()) if there else 0.0,
             "miou_interval": list(_interval(every)),
-            "pixel_accuracy": float(right.sum() / table.sum().clamp_min(1)),
+            "pixel_accuracy": right_share,
             "dice": float(dice.nanmean()) if there else 0.0,
             "boundary_f1": float(np.mean(met)) if met else None,
+            **of_two,
             "ignored": "pixels of the truth that are 255 count nowhere; the mean is over classes that the truth shows",
             "per_class": {
                 self.classes[index]: {"iou": float(each[index]), "dice": float(dice[index]), "share": float(true[index] / true.sum())}

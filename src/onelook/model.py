@@ -32,7 +32,7 @@ from onelook.crops import select_crops
 from onelook.data.augment import recipe_by_name
 from onelook.data.pictures import find_pictures
 from onelook.data.samples import Dataset, mask_of
-from onelook.depth import Depths, climb_maps
+from onelook.depth import climb_maps
 from onelook.descend import fresh, select_objects
 from onelook.engines import Engine, make_engine
 from onelook.errors import BackboneError, DataError, HeadError, ModelFileError
@@ -231,7 +231,7 @@ class Model:
                 check_learnable(data)
                 cuts = tuple(parse_freeze(depth, backbone) for depth in DEPTHS[method] if depth in ("all", "none", *backbone.stage_names))
                 needs = fresh(method, facts).needs
-                climbed = climb_maps(gather, method, facts, Depths(cuts, cut), needs, count, budget, hold_out, through)
+                climbed = climb_maps(gather, method, facts, cuts, cut, needs, count, budget, hold_out, through)
                 selected, cut = climbed.selected, climbed.cut
             else:
                 selected = self._fit_maps(gather, method, facts, cut, count, epochs, budget, hold_out, through)
@@ -357,9 +357,7 @@ class Model:
         """The same with the heads ``pieced`` looking piece by piece, one picture at a time."""
         for path in paths:
             parts = [next(self.ask([path], rest))] if rest else []
-            parts += [
-                next(ask_in_tiles([path], name, cast(ObjectHead, self.head(name)), self.looker(self.geometry_of(name)))) for name in pieced
-            ]
+            parts += [ask_in_tiles(path, name, cast(ObjectHead, self.head(name)), self.looker(self.geometry_of(name))) for name in pieced]
             yield reduce(beside, parts)
 
     def __call__(self, pictures: Iterable[str | Path] | str | Path) -> list[Answers]:

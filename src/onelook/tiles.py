@@ -7,7 +7,6 @@ surrounds it. Memory holds the picture, one batch of tiles and the shares of cla
 """
 
 import time
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,17 +26,15 @@ AT_ONCE = 4  # tiles that are looked at together: more take more memory and no l
 MARGIN = 4  # a tile's side divided by this is what it overlaps its neighbours by, on each side
 
 
-def ask_in_tiles(paths: Iterable[Path], name: str, head: ObjectHead, looker: Looker) -> Iterator[Asked]:
-    """What a head that says what pixels are finds in every picture, in order, lazily."""
-    for path in paths:
-        begun = time.perf_counter()
-        try:
-            found = in_tiles(path, head, looker)
-        except PictureError as error:
-            yield Asked(path, {}, {}, {}, str(error))
-            continue
-        ms = (time.perf_counter() - begun) * 1000
-        yield Asked(path, {name: found}, {name: looker.geometry.place(*found.size)}, {"look": 0.0, name: ms})
+def ask_in_tiles(path: Path, name: str, head: ObjectHead, looker: Looker) -> Asked:
+    """What a head that says what pixels are finds in a picture; all its time counts as the head's."""
+    begun = time.perf_counter()
+    try:
+        found = in_tiles(path, head, looker)
+    except PictureError as error:
+        return Asked(path, {}, {}, {}, str(error))
+    ms = (time.perf_counter() - begun) * 1000
+    return Asked(path, {name: found}, {name: looker.geometry.place(*found.size)}, {"look": 0.0, name: ms})
 
 
 @torch.inference_mode()

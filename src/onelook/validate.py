@@ -98,12 +98,12 @@ def _together(models: Sequence[Model], head: str, parts: Sequence[Evaluated], da
         raw, before = (asked.merge(torch.stack([getattr(part, name) for part in parts])) for name in ("raw", "before"))
         judge.add(raw, first.targets)
         each = rightness(raw, first.targets, data.kind)
-    else:  # asked once more, all members about one picture at a time: what they find may be too large to keep
-        raw = []
-        for founds, truth in zip(
-            zip(*(model.ask(first.paths, [head], tta, tiles) for model in models), strict=True), first.targets, strict=True
-        ):
-            found = asked.merge([one.raws[head] for one in founds])
+    else:
+        raw, members = [], [part.raw for part in parts]
+        if any(found is None for found in first.raw):  # too large to keep: asked once more, all members about one picture at a time
+            members = [(one.raws[head] for one in model.ask(first.paths, [head], tta, tiles)) for model in models]
+        for founds, truth in zip(zip(*members, strict=True), first.targets, strict=True):
+            found = asked.merge(founds)
             judge.add([found], [truth])
             raw.append(None if isinstance(found, Shares) else found)
         each = judge.each()

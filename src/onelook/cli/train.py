@@ -148,7 +148,8 @@ def val(
     if "miou" in metrics:
         rows = [[name, percent(one["iou"]), percent(one["dice"]), percent(one["share"])] for name, one in metrics["per_class"].items()]
         table(["class", "IoU", "Dice", "of the pixels"], rows)
-        say(f"boundary F1 {metrics['boundary_f1'] or 0:.3f}; {metrics['ignored']}")
+        rand = f", Rand {metrics['foreground_rand']:.3f}" if "foreground_rand" in metrics else ""
+        say(f"boundary F1 {metrics['boundary_f1'] or 0:.3f}{rand}; {metrics['ignored']}")
     elif "per_class" in metrics:
         table(["class", "AP50", "AP"], [[name, percent(one["ap50"]), percent(one["ap"])] for name, one in metrics["per_class"].items()])
     if report:

@@ -21,7 +21,7 @@ from onelook.data.masks import BINARY
 from onelook.data.pictures import picture_size
 from onelook.data.samples import Dataset, Finding, Sample
 from onelook.errors import DataError, PictureError
-from onelook.masks import IGNORE, Mask
+from onelook.masks import IGNORE, MOST_CLASSES, Mask
 
 
 def read_coco_masks(source: Path, split: str | None, ignore: Sequence[str], classes: Sequence[str]) -> Dataset:
@@ -48,7 +48,12 @@ def read_coco_masks(source: Path, split: str | None, ignore: Sequence[str], clas
     if not any(shapes for *_, shapes in samples):
         reason = f" ({findings[0].file}: {findings[0].reason})" if findings else ""
         raise DataError(f"{source}: no polygons or run lengths in {', '.join(file.name for file, _ in files)}{reason}")
+    for word in ignore:
+        if word not in names and not classes:
+            raise DataError(f"--ignore {word}: no class of this name; there is {', '.join(names)}")
     known = tuple(classes) or tuple(name for name in names if name not in ignore)
+    if len(known) > MOST_CLASSES:
+        raise DataError(f"{source}: {len(known)} classes; at most {MOST_CLASSES} can be told apart")
     unknown = sorted({name for *_, shapes in samples for name, _ in shapes} - set(known) - set(ignore))
     if unknown:
         raise DataError(f"{source}: {', '.join(unknown[:5])} is no class of this head; it knows {', '.join(known)}")
@@ -56,7 +61,11 @@ def read_coco_masks(source: Path, split: str | None, ignore: Sequence[str], clas
     masks = []
     for path, side, size, drawn in samples:
         load = partial(_draw, size, [(ids[name], shape) for name, shape in drawn])
-        counts = np.bincount(load().numpy().ravel(), minlength=256)[: len(known)]
+        try:
+            counts = np.bincount(load().numpy().ravel(), minlength=256)[: len(known)]
+        except Exception as error:  # the decoder of run lengths raises whatever it likes
+            findings.append(Finding("malformed", str(path), f"its shapes cannot be drawn ({error}); it is left out"))
+            continue
         masks.append(Sample(path, Mask(size, tuple(map(int, counts)), load), side=side))
     return Dataset(
         tuple(masks), known, "masks", source, f"{source}: COCO shapes, {', '.join(f.name for f, _ in files)}", findings=tuple(findings)

@@ -7,6 +7,7 @@ ignored.
     legend.csv:  road,128,64,128
 """
 
+import csv
 import json
 import re
 from collections.abc import Sequence
@@ -36,13 +37,19 @@ class Legend:
         return frozenset(name for name, _ in self.entries if name.lower() in IGNORED)
 
 
-def read_legend(folders: Sequence[Path]) -> Legend | None:
-    """The first legend in these folders, if there is one. Raises DataError for a file called legend that is none."""
-    for folder in folders:
-        for name in FILES:
-            if (folder / name).is_file() and (legend := _parse(folder / name, name.startswith("legend"))) is not None:
-                return legend
+def read_legend(folders: Sequence[Path], above: Path) -> Legend | None:
+    """The first legend in these folders, or the one called legend ``above`` them. Raises DataError for one that says nothing of use."""
+    files = [folder / name for folder in folders for name in FILES] + [above / name for name in FILES if name.startswith("legend")]
+    for file in files:
+        if file.is_file() and (legend := _parse(file, file.name.startswith("legend"))) is not None:
+            return legend
     return None
+
+
+def write_legend(path: Path, classes: Sequence[str]) -> None:
+    """Write which class id is which class, so that ``read_legend`` reads it back."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows((name, index) for index, name in enumerate(classes))
 
 
 def colour_name(value: int) -> str:
@@ -58,7 +65,7 @@ def _parse(path: Path, strict: bool) -> Legend | None:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UnreadableError(f"{path}: cannot be read ({error})") from error
-    lines = _of_json(path, text) if path.suffix == ".json" else _of_text(text)
+    lines = _of_json(path, text) if path.suffix == ".json" else _of_table(text) if path.suffix == ".csv" else _of_text(text)
     counts = {len(numbers) for _, numbers in lines}
     if not lines or len(counts) != 1 or not counts <= {0, 1, 3}:
         if not strict:
@@ -95,7 +102,24 @@ def _of_json(path: Path, text: str) -> list[tuple[str, list[int]]]:
     return found
 
 
+def _of_table(text: str) -> list[tuple[str, list[int]]]:
+    """name,numbers... or value,name a row, with or without a header; nothing for a table of other things."""
+    found = []
+    for number, row in enumerate(csv.reader(text.splitlines())):
+        name, *rest = [cell.strip() for cell in row] or [""]
+        if not name or name.startswith("#"):
+            continue
+        if all(cell.isdecimal() for cell in rest):
+            found.append((name, [int(cell) for cell in rest]))
+        elif name.isdecimal() and len(rest) == 1:
+            found.append((rest[0], [int(name)]))
+        elif number:
+            return []
+    return found
+
+
 def _of_text(text: str) -> list[tuple[str, list[int]]]:
+    """Lines of a name and numbers in any order, parted by spaces, tabs, commas or colons."""
     found = []
     for line in text.splitlines():
         parts = [part for part in re.split(r"[,;:\t]+|\s+(?=\d)|(?<=\d)\s+", line.strip()) if part.strip()]

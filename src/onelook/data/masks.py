@@ -36,16 +36,7 @@ MASKS = (
     "masks", "mask", "labels", "label", "segmentationclass", "annotations", "annotation", "annots", "annot", "gt", "ground_truth",
     "groundtruth", "segmentation", "segmentations", "seg", "labelids", "targets", "y",
 )  # fmt: skip
-ENDINGS = (
-    "annot",
-    "annotations",
-    "masks",
-    "mask",
-    "labels",
-    "label",
-    "gt",
-    "seg",
-)  # train_masks/ beside train/, photo_mask.png beside photo.jpg
+ENDINGS = ("annot", "annotations", "masks", "mask", "labels", "label", "gt", "seg")  # train_masks/ beside train/, photo_mask.png
 BINARY = ("background", "foreground")
 MOST_VALUES = 64  # of masks without a legend
 SOFT, HARD_SHARE = 16, 0.95  # a black-and-white mask with soft edges: so near to 0 and 255 lies so much of it
@@ -71,7 +62,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Scanned:
-    """One mask file as it is: its values (colours as 0xRRGGBB) with their numbers of pixels, and its size; or why it cannot be used."""
+    """One mask file as it is: its values (colours as 0xRRGGBB) with their numbers of pixels, its size and its picture's."""
 
     picture: Path
     mask: Path
@@ -84,17 +75,15 @@ class Scanned:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What values mean: class names, value -> class id or IGNORE, and in words how that is known. ``cut``: values from here on are 1."""
+    """What values mean: class names, value -> class id or IGNORE, and in words how that is known; ``coloured``: values are colours."""
 
     classes: tuple[str, ...]
     ids: Mapping[int, int]
     said: str
-    cut: int | None = None
+    coloured: bool = False
 
     def id_of(self, value: int) -> int:
         """The class id of a value; IGNORE for one that means nothing."""
-        if self.cut is not None:
-            return int(value >= self.cut)
         return self.ids.get(value, IGNORE)
 
 
@@ -113,15 +102,16 @@ def read_masks(source: Path, split: str | None, ignore: Sequence[str] = (), clas
             f"{source}: no pictures with masks found{reason}; expected images/ and masks/, train/ and trainannot/, or photo_mask.png "
             "beside photo.jpg"
         )
+    legend = read_legend([source, *dict.fromkeys(mask.parent for _, mask, _ in matched)], source.parent)
     scanned = []
-    for result in ahead(_scan, matched):
+    for result in ahead(partial(_scan, coloured=legend is not None and legend.coloured), matched):
         if isinstance(result, Finding):
             findings.append(result)
         else:
             scanned.append(result)
     if not scanned:
         raise DataError(f"{source}: none of the {len(matched)} masks can be read ({findings[0].file}: {findings[0].reason})")
-    meaning = _meaning(source, scanned, ignore, classes)
+    meaning = _meaning(source, scanned, legend, ignore, classes)
     samples = []
     for entry in scanned:
         findings += _wrong(entry, meaning)
@@ -131,18 +121,26 @@ def read_masks(source: Path, split: str | None, ignore: Sequence[str] = (), clas
     return Dataset(tuple(samples), meaning.classes, "masks", source, form, findings=tuple(findings))
 
 
-def values_of(path: Path) -> tuple[np.ndarray, bool]:
-    """A mask file's values (H, W) int32, and whether they are colours (0xRRGGBB). Raises PictureError."""
+def values_of(path: Path, coloured: bool = False) -> tuple[np.ndarray, bool]:
+    """A mask file's values (H, W) int32, and whether they are colours (0xRRGGBB), always if ``coloured``. Raises PictureError."""
     picture = open_raw(path)
+    if coloured:
+        return _packed(picture.convert("RGB")), True
     if picture.mode in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
         return np.asarray(picture).astype(np.int32), False
     if picture.mode in ("LA", "F"):
         return np.asarray(picture.convert("L")).astype(np.int32), False
     colours = np.asarray(picture.convert("RGB")).astype(np.int32)
-    red, green, blue = colours[..., 0], colours[..., 1], colours[..., 2]
     if int(np.ptp(colours, axis=2).max(initial=0)) <= GREY:
-        return green, False
-    return (red << 16) | (green << 8) | blue, True
+        return colours[..., 1], False
+    return _packed(picture.convert("RGB")), True
+
+
+def _packed(picture: Image.Image) -> np.ndarray:
+    """Colours (H, W) as 0xRRGGBB, int32."""
+    colours = np.asarray(picture).astype(np.int32)
+    packed: np.ndarray = (colours[..., 0] << 16) | (colours[..., 1] << 8) | colours[..., 2]
+    return packed
 
 
 # --- pairs
@@ -218,29 +216,38 @@ def _voc_lists(source: Path) -> dict[str, set[str]]:
 
 
 def _by_name(pair: Pair, findings: list[Finding]) -> Iterator[tuple[Path, Path]]:
-    """Pictures with the masks of their name; those without become findings."""
-    same = pair.pictures == pair.masks
-    files = [file for file in sorted(pair.masks.iterdir()) if is_picture(file) and not file.name.startswith(".")]
-    masks = {_without_ending(file.stem): file for file in files if not same or _without_ending(file.stem) != file.stem}
-    used = set(masks.values())
-    pictures = [file for file in sorted(pair.pictures.iterdir()) if is_picture(file) and not file.name.startswith(".") and file not in used]
-    stems = {file: _without_ending(file.stem) if not same else file.stem for file in pictures}
-    if not masks.keys() & set(stems.values()):  # image_001 and mask_001
-        masks, stems = _by_number(masks), {file: next(iter(_by_number({stem: file})), stem) for file, stem in stems.items()}
-    for picture in pictures:
-        if stems[picture] in masks:
-            yield picture, masks[stems[picture]]
-        else:
+    """Pictures with the masks of their name; those without become findings.
+
+    The same name comes first, then the name without an ending, then, where no name fits at all, the last number in it.
+    """
+    pictures, masks = _pictures_in(pair.pictures), _pictures_in(pair.masks)
+    if pair.pictures == pair.masks:
+        stems = {file.stem for file in pictures}
+        masks = [file for file in masks if _without_ending(file.stem) in stems - {file.stem}]
+        pictures = [file for file in pictures if file not in set(masks)]
+    exact, short = ({name(file.stem): file for file in masks} for name in (str, _without_ending))
+    found = {file: exact.get(file.stem) or short.get(file.stem) or short.get(_without_ending(file.stem)) for file in pictures}
+    if not any(found.values()):  # image_001 and mask_001
+        numbered = _by_number(masks)
+        found = {file: numbered.get(next(iter(_by_number([file])), "")) for file in pictures}
+    for picture, mask in found.items():
+        if mask is None:
             findings.append(Finding("missing-mask", str(picture), f"has no mask in {pair.masks}; it is left out"))
-    for stem in masks.keys() - set(stems.values()):
-        findings.append(Finding("missing-picture", str(masks[stem]), f"is a mask without a picture in {pair.pictures}; it is left out"))
+        else:
+            yield picture, mask
+    for mask in sorted(set(masks) - set(found.values())):
+        findings.append(Finding("missing-picture", str(mask), f"is a mask without a picture in {pair.pictures}; it is left out"))
 
 
-def _by_number(files: Mapping[str, Path]) -> dict[str, Path]:
-    """The same files by the last number in their names, if each has its own."""
-    numbers = {stem: re.findall(r"\d+", stem)[-1:] for stem in files}
-    found = {number[0].lstrip("0") or "0": files[stem] for stem, number in numbers.items() if number}
-    return found if len(found) == len(files) else dict(files)
+def _pictures_in(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.iterdir()) if is_picture(file) and not file.name.startswith(".")]
+
+
+def _by_number(files: Sequence[Path]) -> dict[str, Path]:
+    """Files by the last number in their names; none if two have the same."""
+    numbers = {file: re.findall(r"\d+", file.stem)[-1:] for file in files}
+    found = {number[0].lstrip("0") or "0": file for file, number in numbers.items() if number}
+    return found if len(found) == len(files) else {}
 
 
 def _without_ending(stem: str) -> str:
@@ -255,14 +262,14 @@ def _folders(root: Path) -> list[Path]:
 # --- values
 
 
-def _scan(found: tuple[Path, Path, str | None]) -> Scanned | Finding:
+def _scan(found: tuple[Path, Path, str | None], coloured: bool) -> Scanned | Finding:
     picture, mask, side = found
     try:
         size = picture_size(picture)
     except PictureError as error:
         return Finding("unreadable", str(picture), str(error).removeprefix(f"{picture}: "))
     try:
-        values, coloured = values_of(mask)
+        values, coloured = values_of(mask, coloured)
     except PictureError as error:
         return Finding("unreadable", str(mask), str(error).removeprefix(f"{mask}: "))
     there, counts = np.unique(values, return_counts=True)
@@ -270,7 +277,7 @@ def _scan(found: tuple[Path, Path, str | None]) -> Scanned | Finding:
     return Scanned(picture, mask, side, counted, coloured, (values.shape[1], values.shape[0]), size)
 
 
-def _meaning(source: Path, scanned: Sequence[Scanned], ignore: Sequence[str], classes: Sequence[str]) -> Meaning:
+def _meaning(source: Path, scanned: Sequence[Scanned], legend: Legend | None, ignore: Sequence[str], classes: Sequence[str]) -> Meaning:
     """What the values of all masks mean. Raises DataError where that cannot be known."""
     total: Counter[int] = Counter()
     first: dict[int, Path] = {}
@@ -278,7 +285,6 @@ def _meaning(source: Path, scanned: Sequence[Scanned], ignore: Sequence[str], cl
         total.update(entry.values)
         for value in entry.values:
             first.setdefault(value, entry.mask)
-    legend = read_legend([source, *dict.fromkeys(entry.mask.parent for entry in scanned), source.parent])
     coloured = any(entry.coloured for entry in scanned)
     if coloured and (legend is None or not legend.coloured):
         common = ", ".join(colour_name(value) for value, _ in total.most_common(6))
@@ -290,7 +296,7 @@ def _meaning(source: Path, scanned: Sequence[Scanned], ignore: Sequence[str], cl
         worst = max(total)
         raise DataError(f"{first[worst]}: value {worst} in a 16-bit mask; masks hold class ids from 0 to 254 and 255 for what is ignored")
     meaning = _by_legend(legend) if legend else _by_values(total, scanned, source, classes)
-    meaning = _ignoring(meaning, ignore)
+    meaning = _ignoring(meaning, ignore, total, strict=not classes)
     if len(meaning.classes) > MOST_CLASSES:
         raise DataError(f"{source}: {len(meaning.classes)} classes; at most {MOST_CLASSES} can be told apart")
     return _in_order(meaning, tuple(classes), total, first, source) if classes else meaning
@@ -302,7 +308,7 @@ def _by_legend(legend: Legend) -> Meaning:
     if not legend.coloured:
         ids.setdefault(IGNORE, IGNORE)
     said = f"{len(names)} classes by {legend.path.name}"
-    return Meaning(tuple(names), ids, said + (f", {', '.join(sorted(legend.ignored))} ignored" if legend.ignored else ""))
+    return Meaning(tuple(names), ids, said + (f", {', '.join(sorted(legend.ignored))} ignored" if legend.ignored else ""), legend.coloured)
 
 
 def _by_values(total: Counter[int], scanned: Sequence[Scanned], source: Path, classes: Sequence[str]) -> Meaning:
@@ -315,7 +321,8 @@ def _by_values(total: Counter[int], scanned: Sequence[Scanned], source: Path, cl
     if binary and set(values) <= {0, 1}:
         return Meaning(BINARY, {0: 0, 1: 1}, "0 read as background, 1 as foreground")
     if binary and _is_soft(total):
-        return Meaning(BINARY, {}, "black and white with soft edges: below 128 read as background, the rest as foreground", cut=128)
+        ids = {value: int(value >= 128) for value in range(256)}
+        return Meaning(BINARY, ids, "black and white with soft edges: below 128 read as background, the rest as foreground")
     names = [entry.picture.name for entry in scanned]
     if max((value for value in values if value != IGNORE), default=0) <= CAMVID_VOID and any(
         re.match(r"(0001TP|0006R0|0016E5|Seq05VD)_", n) for n in names
@@ -343,8 +350,8 @@ def _is_soft(total: Counter[int]) -> bool:
     return near >= HARD_SHARE * sum(total.values())
 
 
-def _ignoring(meaning: Meaning, ignore: Sequence[str]) -> Meaning:
-    """The same with more names or values that count as IGNORE. Raises DataError for one that is not there."""
+def _ignoring(meaning: Meaning, ignore: Sequence[str], total: Mapping[int, int], strict: bool) -> Meaning:
+    """The same with more names or values that count as IGNORE. Raises DataError for a name (if ``strict``, a value) that is not there."""
     if not ignore:
         return meaning
     gone = set()
@@ -355,14 +362,16 @@ def _ignoring(meaning: Meaning, ignore: Sequence[str]) -> Meaning:
             gone.add(meaning.ids[int(word)])
         elif not word.isdecimal():
             raise DataError(f"--ignore {word}: no class of this name; there is {', '.join(meaning.classes)}")
+        elif strict and word != str(IGNORE):
+            raise DataError(f"--ignore {word}: no mask has this value; there is {', '.join(map(str, sorted(total)[:20]))}")
     kept = [index for index in range(len(meaning.classes)) if index not in gone]
     ids = {value: kept.index(label) if label in kept else IGNORE for value, label in meaning.ids.items()}
-    return Meaning(tuple(meaning.classes[index] for index in kept), ids, f"{meaning.said}, {', '.join(ignore)} ignored", meaning.cut)
+    return Meaning(tuple(meaning.classes[index] for index in kept), ids, f"{meaning.said}, {', '.join(ignore)} ignored", meaning.coloured)
 
 
 def _in_order(meaning: Meaning, classes: tuple[str, ...], total: Mapping[int, int], first: Mapping[int, Path], source: Path) -> Meaning:
     """The same meaning in the order of a trained head's classes. Raises DataError for what the head does not know."""
-    if not set(meaning.classes) <= set(classes) and len(meaning.classes) <= len(classes) and meaning.cut is None:
+    if not set(meaning.classes) <= set(classes) and len(meaning.classes) <= len(classes) and not meaning.coloured:
         unnamed = {value: value if value < len(classes) else IGNORE for value in total}  # a folder without the legend of the training one
         if all(value in (*range(len(classes)), IGNORE) for value in total):
             return Meaning(classes, unnamed, "values read as the head's classes, in their order")
@@ -373,7 +382,7 @@ def _in_order(meaning: Meaning, classes: tuple[str, ...], total: Mapping[int, in
             f"{first[shown[0]]}: {meaning.classes[meaning.ids[shown[0]]]} is no class of this head; it knows {', '.join(classes)}"
         )
     order = [classes.index(name) if name in classes else IGNORE for name in meaning.classes]
-    return Meaning(classes, {v: i if i == IGNORE else order[i] for v, i in meaning.ids.items()}, meaning.said, meaning.cut)
+    return Meaning(classes, {v: i if i == IGNORE else order[i] for v, i in meaning.ids.items()}, meaning.said, meaning.coloured)
 
 
 def _is_turned(entry: Scanned) -> bool:
@@ -390,7 +399,7 @@ def _wrong(entry: Scanned, meaning: Meaning) -> Iterator[Finding]:
         yield Finding("size-mismatch", str(entry.mask), f"is {wide}x{high}, its picture {width}x{height}: one of them is turned; left out")
     elif entry.size != entry.of_picture:
         yield Finding("size-mismatch", str(entry.mask), f"is {wide}x{high}, its picture {width}x{height}; resized by nearest neighbour")
-    unknown = [value for value in entry.values if meaning.cut is None and value not in meaning.ids]
+    unknown = [value for value in entry.values if value not in meaning.ids]
     if unknown:
         shown = ", ".join(colour_name(value) if entry.coloured else str(value) for value in unknown[:5])
         count = sum(entry.values[value] for value in unknown)
@@ -409,12 +418,7 @@ def _mask_of(entry: Scanned, meaning: Meaning) -> Mask:
 
 
 def _load(path: Path, meaning: Meaning) -> Tensor:
-    values, _ = values_of(path)
+    values, _ = values_of(path, meaning.coloured)
     there, places = np.unique(values, return_inverse=True) if values.max() > 255 else (np.arange(256), values)
     table = np.array([meaning.id_of(int(value)) for value in there], dtype=np.uint8)
     return torch.from_numpy(table[places].reshape(values.shape))
-
-
-def save_mask(mask: np.ndarray, path: Path) -> None:
-    """Write class ids (H, W) as an 8-bit index PNG."""
-    Image.fromarray(mask.astype(np.uint8)).save(path)

@@ -45,6 +45,7 @@ FIGURES = {
     "pixel_accuracy": "share of pixels right",
     "dice": "Dice, mean of the classes",
     "boundary_f1": "boundaries met (F1)",
+    "foreground_rand": "regions kept apart (foreground-restricted Rand)",
     "mean_iou": "mean IoU",
     "correct_loc": "right class and IoU above 0.5",
     "pck20": "points within 0.2 of the torso (PCK@0.2)",
