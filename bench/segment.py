@@ -43,7 +43,8 @@ def camvid(arguments: argparse.Namespace) -> dict[str, Any]:
         with TemporaryDirectory() as folder:
             begun = time.perf_counter()
             # judging the test side takes what is left of the time that is named
-            model = fitted(train, Path(folder), arguments.size, budget=60 * minutes * arguments.share, freeze=arguments.freeze)
+            budget = 60 * minutes * arguments.share
+            model = fitted(train, Path(folder), arguments.size, budget=budget, freeze=arguments.freeze, views=arguments.views)
             trained = time.perf_counter() - begun
             found = model.evaluate("pixels", test).metrics
         entry = {"minutes": (time.perf_counter() - begun) / 60, "minutes_training": trained / 60, "miou": found["miou"]}
@@ -101,7 +102,9 @@ def main() -> None:
     arguments = parser.parse_args()
     result = camvid(arguments) if arguments.set == "camvid" else membranes(arguments)
     print(
-        json.dumps(result | {name: getattr(arguments, name) for name in ("method", "freeze", "augment", "epochs", "size", "tta", "seed")})
+        json.dumps(
+            result | {name: getattr(arguments, name) for name in ("method", "freeze", "augment", "epochs", "views", "size", "tta", "seed")}
+        )
     )
 
 

@@ -27,7 +27,7 @@ FLOORS = [
     "cache engines modelfile",
     "backbone measure measure_boxes measure_points measure_pixels proposals",
     "answers look weights progress nets data tta calibrate",
-    "anchors boxes",
+    "anchors boxes half depthwise",
     "instances",
     "objects masks",
     "errors",

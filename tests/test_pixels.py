@@ -211,6 +211,30 @@ def test_facts_reach_the_heads() -> None:
     assert FromPixels.fresh(facts).width == 8
 
 
+# --- half precision
+
+
+@pytest.mark.parametrize("method", ["unet", "unet2015"])
+def test_half_precision_changes_next_to_nothing_and_no_weight(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    channels = {4: 24, 8: 40, 16: 112, 32: 320}
+    facts = Facts(("a", "b", "c"), channels, 9, pixels=PixelFacts(width=8))
+    head: Any = {"unet": UNet, "unet2015": FromPixels}[method].fresh(facts)
+    maps = {stride: torch.randn(2, n, 64 // stride, 64 // stride) for stride, n in ({PIXELS: 3} | channels).items()}
+    look = Look((Geometry(64).place(64, 64),) * 2, maps)
+    found = []
+    for wanted in (False, True):
+        monkeypatch.setattr("onelook.half.native", lambda wanted=wanted: wanted)
+        with torch.no_grad():
+            found.append(head.eval()(look))
+    full, half = (raw.logits for raw in found)
+    assert (full.dtype, half.dtype) == (torch.float32, torch.bfloat16)
+    assert float((full.softmax(1) - half.float().softmax(1)).abs().max()) < 0.03
+    head.train()
+    torch.stack(list(head.loss(head(look), [torch.zeros(64, 64, dtype=torch.uint8)] * 2).values())).sum().backward()
+    assert {(parameter.dtype, parameter.grad.dtype) for parameter in head.parameters()} == {(torch.float32, torch.float32)}
+
+
 # --- tiles
 
 

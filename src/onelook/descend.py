@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from onelook.errors import BudgetError
-from onelook.fit import Recipe, fit, halves, total_loss
+from onelook.fit import Recipe, fit, total_loss
 from onelook.heads import HEADS, Facts, ObjectHead
 from onelook.problem import Problem, Selected
 from onelook.progress import QUIET, Progress
@@ -28,7 +28,7 @@ from onelook.tune import rates
 
 BATCH, PIXEL_BATCH = 16, 8  # of pictures with boxes or points, and with masks at most
 FEWEST_STEPS = 12  # of an epoch of pictures with masks
-TRIAL = 6  # steps that are timed
+TRIAL = 4  # steps that are timed
 LONG = 120.0  # seconds of training from which on they are said before
 RATE, WEIGHT_DECAY, WARMUP = 3e-3, 0.05, 0.1
 LAST_RATE, LAST_EPOCHS = 0.2, 2  # with all pictures, after one fold was kept out
@@ -52,10 +52,12 @@ def epochs_within(problem: Problem, head: nn.Module, count: int, budget: float |
     trial = deepcopy(head).train()
     size = _batch(problem.task, count)
     batches = problem.rows.batches(torch.ones(len(problem.rows), dtype=torch.bool), cast(ObjectHead, head).needs, 0, size)
-    times = [time.perf_counter()]
-    for look, target in islice(batches(0), TRIAL):
-        total_loss(trial, look, target, problem.task == "segment" and halves()).backward()  # type: ignore[no-untyped-call]
-        times.append(time.perf_counter())
+    times = []
+    for _ in range(2):  # twice: only in the first epoch targets are read from their files
+        times = [time.perf_counter()]
+        for look, target in islice(batches(0), TRIAL):
+            total_loss(trial, look, target).backward()  # type: ignore[no-untyped-call]
+            times.append(time.perf_counter())
     steps = [after - before for before, after in pairwise(times)]
     epoch = median(steps[1:] or steps) * -(-count // size)  # the first step takes longer
     most = usual_epochs(problem.task, count)
@@ -130,11 +132,11 @@ def _start(problem: Problem, method: str, facts: Facts, cut: int) -> nn.Module:
 
 def _descend(problem: Problem, head: nn.Module, keep: Tensor, epochs: int, rate: float, through: Steps) -> bool:
     """Train on the pictures where ``keep`` is true; false if Ctrl-C came after the first epoch, and the head is as it was then."""
-    count, of_pixels = int(keep.sum()), problem.task == "segment"
+    count = int(keep.sum())
     size = _batch(problem.task, count)
-    if of_pixels:
+    if problem.task == "segment":
         rate *= (size / PIXEL_BATCH) ** 0.5  # smaller batches, smaller steps
-    recipe = Recipe("adamw", epochs, RATE * rate, WEIGHT_DECAY, WARMUP, seed=problem.seed, half=of_pixels)
+    recipe = Recipe("adamw", epochs, RATE * rate, WEIGHT_DECAY, WARMUP, seed=problem.seed)
     batches = problem.rows.batches(keep, cast(ObjectHead, head).needs, problem.seed, size)
     per_epoch = max(1, -(-count // size))
     groups = head.groups(*rates(problem.backbone)) if isinstance(head, Tailed) else None

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +33,6 @@ class Recipe:
     weight_decay: float = 1e-2
     warmup: float = 0.0  # share of the training over which the learning rate rises to its full size
     patience: int | None = None  # epochs without a better watched metric before stopping
-    half: bool = False  # multiply in bfloat16 where the processor does so itself (adamw only); weights stay float32
     seed: int = 0
 
 
@@ -89,7 +87,7 @@ def fit(
                 loss = _step_lbfgs(head, batches, optimizer, recipe)
                 schedule.step()
             else:
-                loss = _epoch(head, batches(epoch), optimizer, schedule, batches_per_epoch, recipe.half and halves())
+                loss = _epoch(head, batches(epoch), optimizer, schedule, batches_per_epoch)
             head.eval()
             metric = watch() if watch else None
             better = metric is None or metric > best_metric
@@ -156,12 +154,11 @@ def _epoch(
     optimizer: torch.optim.Optimizer,
     schedule: Any,
     batches_per_epoch: int,
-    half: bool,
 ) -> float:
     total, count = 0.0, 0
     for look, target in batches:
         optimizer.zero_grad(set_to_none=True)
-        loss = total_loss(head, look, target, half)
+        loss = total_loss(head, look, target)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if batches_per_epoch > 1:
@@ -193,19 +190,10 @@ def _step_lbfgs(head: nn.Module, batches: Batches, optimizer: torch.optim.Optimi
     return float(optimizer.step(closure))  # type: ignore[arg-type]
 
 
-def total_loss(head: nn.Module, look: Look, target: Any, half: bool = False) -> Tensor:
-    """The sum of all terms of a head's loss; with ``half`` what the head computes, not its loss, is multiplied in bfloat16."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        raw = head(look)
-    terms: dict[str, Tensor] = head.loss(raw, target)  # type: ignore[operator]
+def total_loss(head: nn.Module, look: Look, target: Any) -> Tensor:
+    """The sum of all terms of a head's loss."""
+    terms: dict[str, Tensor] = head.loss(head(look), target)  # type: ignore[operator]
     return torch.stack(list(terms.values())).sum()
-
-
-@cache
-def halves() -> bool:
-    """Whether this processor multiplies bfloat16 numbers itself; where it does not, they would only be slower."""
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not there in every build of torch
-    return bool(native and native())
 
 
 def _save_checkpoint(path: Path, head: nn.Module, optimizer: Any, schedule: Any, state: dict[str, Any]) -> None:

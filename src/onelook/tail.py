@@ -20,7 +20,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from onelook.answers import Answer
 from onelook.backbone import Backbone
+from onelook.depthwise import with_fast_gradients
 from onelook.errors import BackboneError
+from onelook.half import half_precision
 from onelook.heads import Head, ObjectHead
 from onelook.look import Look, Needs, Placement, summarize
 
@@ -43,6 +45,7 @@ class Tail(nn.Module):
         copied = deepcopy(backbone.network, memo)
         self.stages = nn.ModuleList([nn.Sequential(*(memo[id(piece)] for piece in stage.children())) for stage in backbone.stages][cut:])
         self.embedder = _without_stages(copied, {memo[id(piece)] for stage in backbone.stages for piece in stage.children()})
+        with_fast_gradients(self)
         for parameter in self.parameters():
             parameter.requires_grad_(True)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -134,7 +137,8 @@ class Tailed(nn.Module):
         self.head.temperature = value  # type: ignore[assignment]
 
     def forward(self, look: Look) -> Any:
-        return self.inner(self.tail(look))
+        with half_precision(self.task):
+            return self.inner(self.tail(look))
 
     def loss(self, raw: Any, target: Any) -> dict[str, Tensor]:
         return self.inner.loss(raw, target)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from onelook.half import half_precision
 from onelook.heads.facts import Facts, Loss
 from onelook.heads.pixels import FindsPixels, Scores, class_weights
 from onelook.look import Look, Needs
@@ -100,10 +101,11 @@ class UNet(FindsPixels, nn.Module):
     def forward(self, look: Look) -> Scores:
         look.require(self.needs)
         maps = [look.maps[stride].contiguous(memory_format=torch.channels_last) for stride in self.strides]
-        x = self.bottom(maps[-1])
-        for step, fine in zip(self.steps, reversed(maps[:-1]), strict=True):
-            x = step(x, fine)
-        return Scores(self.output(x), self.strides[0])
+        with half_precision(self.task):
+            x = self.bottom(maps[-1])
+            for step, fine in zip(self.steps, reversed(maps[:-1]), strict=True):
+                x = step(x, fine)
+            return Scores(self.output(x), self.strides[0])
 
 
 def _width(stride: int) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from onelook.half import half_precision
 from onelook.heads.facts import Facts, Loss
 from onelook.heads.pixels import FindsPixels, Scores, class_weights
 from onelook.look import PIXELS, Look, Needs
@@ -62,7 +63,8 @@ class FromPixels(FindsPixels, nn.Module):
     def forward(self, look: Look) -> Scores:
         look.require(self.needs)
         x = look.maps[PIXELS].contiguous(memory_format=torch.channels_last)
-        return Scores(self.net(x) if self.padded else self._unpadded(x), PIXELS)
+        with half_precision(self.task):
+            return Scores(self.net(x) if self.padded else self._unpadded(x), PIXELS)
 
     def _unpadded(self, x: Tensor) -> Tensor:
         """Scores for every pixel from unpadded convolutions: the edges are mirrored outwards first."""
