@@ -14,7 +14,6 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from onelook.averaged import tails_of
-from onelook.half import half_precision
 from onelook.heads import Head, ObjectHead
 from onelook.heads.rcnn import Rcnn
 from onelook.look import Geometry, Look, union
@@ -87,8 +86,7 @@ def _of_head(name: str, head: Head, look: Look, stage_names: Sequence[str]) -> l
     tails = []
     for tail in tails_of(head):
         where = stage_names[tail.cut - 1] if tail.cut else "the pixels"
-        with half_precision(head.task):
-            tails.append(_part(f"{name}: tail behind {where}", tail, lambda tail=tail: tail(look), name))  # type: ignore[misc]
+        tails.append(_part(f"{name}: tail behind {where}", tail, lambda tail=tail: tail(look), name))  # type: ignore[misc]
     rest = Part(
         name,
         whole.parameters - sum(tail.parameters for tail in tails),

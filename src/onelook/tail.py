@@ -67,9 +67,11 @@ class Tail(nn.Module):
         for index, stage in enumerate(self.stages):
             if index >= len(behind) and not self.reads.embedding:
                 break  # nobody reads what comes behind the last map
-            x = stage(x)
+            with half_precision(self.training):
+                x = stage(x)
             if index < len(behind):
-                maps[behind[index]] = x
+                maps[behind[index]] = x.float()
+        x = x.float()
         own = Needs(
             tuple(stride for stride in self.reads.maps if stride in maps),
             tuple(stride for stride in self.reads.pooled if stride in behind),
@@ -137,8 +139,7 @@ class Tailed(nn.Module):
         self.head.temperature = value  # type: ignore[assignment]
 
     def forward(self, look: Look) -> Any:
-        with half_precision(self.task):
-            return self.inner(self.tail(look))
+        return self.inner(self.tail(look))
 
     def loss(self, raw: Any, target: Any) -> dict[str, Tensor]:
         return self.inner.loss(raw, target)

@@ -101,7 +101,7 @@ class UNet(FindsPixels, nn.Module):
     def forward(self, look: Look) -> Scores:
         look.require(self.needs)
         maps = [look.maps[stride].contiguous(memory_format=torch.channels_last) for stride in self.strides]
-        with half_precision(self.task):
+        with half_precision():
             x = self.bottom(maps[-1])
             for step, fine in zip(self.steps, reversed(maps[:-1]), strict=True):
                 x = step(x, fine)

@@ -63,7 +63,7 @@ class FromPixels(FindsPixels, nn.Module):
     def forward(self, look: Look) -> Scores:
         look.require(self.needs)
         x = look.maps[PIXELS].contiguous(memory_format=torch.channels_last)
-        with half_precision(self.task):
+        with half_precision():
             return Scores(self.net(x) if self.padded else self._unpadded(x), PIXELS)
 
     def _unpadded(self, x: Tensor) -> Tensor:
