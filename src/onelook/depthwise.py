@@ -48,6 +48,7 @@ def with_fast_gradients(module: nn.Module) -> None:
 
 
 def _slow(layer: nn.Conv2d) -> bool:
+    """Whether torch falls back for it, and what is here applies: sides are put together from 3x3 pieces two apart, so they are odd."""
     depthwise = layer.groups == layer.in_channels == layer.out_channels > 1 and type(layer) in (nn.Conv2d, Conv2dSame)
     plain = layer.padding_mode == "zeros" and layer.dilation == (1, 1) and not isinstance(layer.padding, str)
     odd = all(side % 2 and side >= PIECE for side in layer.kernel_size)

@@ -1,4 +1,4 @@
-"""Training heads that read maps (boxes, key points) by gradient descent, from cached looks; behind a tail if there is a cut.
+"""Training heads that read maps (boxes, points, pixels) by gradient descent, from cached looks; behind a tail if there is a cut.
 
 AdamW, a short rise of the learning rate and half a cosine down. Where nothing else judges the head, one fold is kept out, the head is
 judged on it, and then trained on for two epochs with all pictures.

@@ -30,7 +30,7 @@ Statistics = Literal["kept", "own"]  # of batch normalisation in a tail
 
 
 class Tail(nn.Module):
-    """Look at the cut -> look with what ``needs`` names, as the stages ``cut`` to the end give it.
+    """Look at the cut -> look with what ``needs`` names, as the stages ``cut`` to the end give it, in float32.
 
     ``statistics``: what batch normalisation uses while training: its ``own`` means and variances, learned from the batches (measured as
     better, see docs/diary.md), or those ``kept`` from the pretrained network.
