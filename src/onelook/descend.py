@@ -66,7 +66,10 @@ def epochs_within(problem: Problem, head: nn.Module, count: int, budget: float |
             progress.say(f"{most} epochs of about {epoch:.0f} s each: {most * epoch / 60:.0f} minutes; less: --budget or --epochs")
         return most
     if epoch > budget:
-        raise BudgetError(f"--budget {budget:.0f}s: an epoch takes about {epoch:.0f} s; give {3 * epoch:.0f}s or more, or a smaller --size")
+        left, more = max(0.0, budget), max(1.0, 3 * epoch - budget)
+        raise BudgetError(
+            f"--budget: an epoch takes about {epoch:.0f} s, {left:.0f} s are left for it; give {more:.0f}s more, or a smaller --size"
+        )
     most = round(PATIENT * most) if problem.task == "segment" else most
     return max(1, min(most, int(budget / epoch)))
 
