@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from onelook.backbone import Backbone
 from onelook.depthwise import Depthwise, input_gradient, weight_gradient, with_fast_gradients
-from onelook.look import Needs
+from onelook.look import Geometry, Look, Needs
 from onelook.tail import Tail
 
 SHAPES = [((5, 5), (1, 1), (2, 2)), ((5, 5), (2, 2), (0, 0)), ((7, 7), (1, 1), (3, 3)), ((3, 3), (2, 2), (1, 1)), ((3, 7), (2, 1), (1, 3))]
@@ -72,6 +72,21 @@ def test_only_slow_ones_are_replaced() -> None:
     )
     with_fast_gradients(net)
     assert not any(isinstance(child, Depthwise) for child in net)
+
+
+@pytest.mark.parametrize("learning", [True, False])
+def test_tails_compute_in_half_precision_only_while_they_learn(lite0: Backbone, learning: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    tail = Tail(lite0, 3, Needs(maps=(16, 32), pooled=(32,), embedding=True)).train(learning)
+    look = Look((Geometry(64).place(64, 64),) * 2, {8: torch.randn(2, lite0.channels[8], 8, 8)})
+    found = []
+    for native in (False, True):
+        monkeypatch.setattr("onelook.half.native", lambda native=native: native)
+        given = deepcopy(tail)(look)
+        values = [*given.maps.values(), *given.pooled.values(), given.embedding]
+        assert {value.dtype for value in values if value is not None} == {torch.float32}
+        found.append(given.maps[32].detach())
+    assert torch.equal(*found) != learning
 
 
 def test_in_a_real_network(lite0: Backbone) -> None:
