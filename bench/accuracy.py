@@ -18,8 +18,7 @@ from pathlib import Path
 from onelook import Geometry, Model, read
 from onelook.data.samples import Dataset
 from onelook.data.split import assign_folds, split
-from onelook.demo import write_labels
-from onelook.model import VIEWS
+from onelook.workflows.demo import write_labels
 
 DATA = Path(os.environ.get("ONELOOK_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
@@ -56,7 +55,7 @@ def main() -> None:
         rows.append(found["accuracy"])
         print(
             f"part {number}: accuracy {found['accuracy']:.4f}, log loss {found['log_loss']:.3f}, inside the training pictures "
-            f"{fitted.held_out['accuracy']:.4f}; {time.perf_counter() - begun:.1f} s of which {fitted.seconds_fit:.1f} fitting",
+            f"{fitted.trained.held_out['accuracy']:.4f}; {time.perf_counter() - begun:.1f} s of which {fitted.seconds_fit:.1f} fitting",
             flush=True,
         )
     result = {"accuracy": statistics.mean(rows), "spread": statistics.stdev(rows), "parts": rows}

@@ -14,13 +14,12 @@ from unittest.mock import patch
 import torch
 
 from onelook import Geometry, Model, read
-from onelook.bench import in_turn
+from onelook.backbones.bfloat16 import native_bfloat16
 from onelook.data.augment import RECIPES
-from onelook.fit import total_loss
-from onelook.half import native
-from onelook.heads.facts import Facts
+from onelook.heads.tail import Tail, Tailed, parse_freeze
 from onelook.heads.unet import UNet
-from onelook.tail import Tail, Tailed, parse_freeze
+from onelook.training.loop import total_loss
+from onelook.workflows.bench import in_turn
 
 BATCH = 8
 
@@ -31,20 +30,20 @@ def main() -> None:
     parser.add_argument("--freeze", default="stride8")
     chosen = parser.parse_args()
     data = read(Path(os.environ.get("ONELOOK_TEST_DATA", "../shared/data")) / "camvid", task="segment", split="train")
-    looker = Model.new().looker(Geometry(chosen.size))
-    backbone = looker.backbone
+    extractor = Model.new().extractor(Geometry(chosen.size))
+    backbone = extractor.backbone
     head = UNet.fresh(Facts(data.classes, backbone.channels, backbone.embedding_size))
     cut = parse_freeze(chosen.freeze, backbone)
     ours = Tailed(Tail(backbone, cut, head.needs), head).train()
-    with patch("onelook.tail.with_fast_gradients", lambda module: None):
+    with patch("onelook.heads.tail.with_fast_gradients", lambda module: None):
         theirs = Tailed(Tail(backbone, cut, head.needs), head).train()
-    pixels = [looker.decode(one.path, one.path.read_bytes(), "0" * 32)[0] for one in data.samples[:BATCH]]
-    look = looker.look(pixels, ours.needs)
-    masks = [looker.move_mask(one.target.read(), one.target.size, ("0" * 32, 0), RECIPES["none"], 0) for one in data.samples[:BATCH]]
+    pixels = [extractor.decode(one.path, one.path.read_bytes(), "0" * 32)[0] for one in data.samples[:BATCH]]
+    look = extractor.look(pixels, ours.needs)
+    masks = [extractor.move_mask(one.target.read(), one.target.size, ("0" * 32, 0), RECIPES["none"], 0) for one in data.samples[:BATCH]]
 
     def step(head: Tailed, half: bool = True) -> None:
         head.zero_grad(set_to_none=True)
-        with patch("onelook.half.native", lambda: half):
+        with patch("onelook.backbones.bfloat16.native_bfloat16", lambda: half):
             total_loss(head, look, masks).backward()
 
     found: dict[str, dict[str, Any]] = {}
@@ -54,7 +53,17 @@ def main() -> None:
         found[name] = {"ms": median(slow) / BATCH, "ms_ours": median(fast) / BATCH, "ratio": median(ratios), "ratios": ratios}
         ms, ms_ours = found[name]["ms"], found[name]["ms_ours"]
         print(f"ours {ms_ours:.1f} ms a picture, torch's own gradients in {name} {ms:.1f}: {median(ratios):.2f} times")
-    print(json.dumps({"what": "depthwise gradients", "size": chosen.size, "native": native(), "threads": torch.get_num_threads(), **found}))
+    print(
+        json.dumps(
+            {
+                "what": "depthwise gradients",
+                "size": chosen.size,
+                "native_bfloat16": native_bfloat16(),
+                "threads": torch.get_num_threads(),
+                **found,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

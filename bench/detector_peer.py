@@ -23,11 +23,12 @@ from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from onelook import read
-from onelook.backbone import Backbone
+from onelook.backbones.backbone import Backbone
 from onelook.data.pictures import open_picture
 from onelook.data.samples import Dataset, objects_of
-from onelook.measure_boxes import BoxJudge, Found
-from onelook.train import train
+from onelook.geometry.boxes import ScoredBoxes
+from onelook.metrics.boxes import BoxJudge
+from onelook.workflows.train import train
 
 BATCH, RATE = 4, 0.005
 
@@ -113,7 +114,7 @@ def judge_peer(model: FasterRCNN, data: Dataset) -> dict[str, Any]:
     model.eval()
     for (image, _), sample in zip(pictures(data), data.samples, strict=True):
         said = model([image])[0]
-        judge.add([Found(said["boxes"], said["scores"], said["labels"] - 1)], [objects_of(sample)])
+        judge.add([ScoredBoxes(said["boxes"], said["scores"], said["labels"] - 1)], [objects_of(sample)])
     return judge.result()
 
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from onelook import Model, read
-from onelook.train import train
+from onelook.workflows.train import train
 
 SPLITS = {"bccd": ("trainval", "test"), "raccoon": ("train_labels.csv", "test_labels.csv")}
 

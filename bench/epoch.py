@@ -16,13 +16,13 @@ from statistics import median
 import torch
 
 from onelook import Geometry, Model, read
-from onelook.data.augment import RECIPES
-from onelook.fit import Recipe, fit
-from onelook.gather import Gatherer
-from onelook.heads import Classify
-from onelook.heads.readout import part_lengths
-from onelook.problem import candidate_needs
+from onelook.data.augment import RECIPES, Recipe
+from onelook.heads.classify import Classify
+from onelook.heads.pooled import part_lengths
 from onelook.progress import QUIET
+from onelook.training.gather import Gatherer
+from onelook.training.loop import fit
+from onelook.training.problem import candidate_needs
 from pictures import write_photos
 
 COUNT, REPEATS = 320, 3
@@ -33,13 +33,13 @@ def main() -> None:
         write_photos(Path(folder) / "photos", COUNT)
         data = read(Path(folder) / "photos")
         model = Model.new(geometry=Geometry(224), cache=Path(folder))
-        looker = model.looker(Geometry(224))
+        extractor = model.extractor(Geometry(224))
         needs = candidate_needs(model.backbone.strides)[-1]
-        rows = Gatherer(looker, Path(folder), "classify", data, RECIPES["light"], False, 0, QUIET)(1).rows
+        rows = Gatherer(extractor, Path(folder), "classify", data, RECIPES["light"], False, 0, QUIET)(1).rows
         targets, paths = rows.targets, rows.paths
         inputs = sum(part_lengths(needs, model.backbone.channels, model.backbone.embedding_size))
         head = Classify(data.classes, strides=needs.pooled, embedding=True, inputs=inputs, form="hidden", units=256)
-        decoded = (looker.decode(path, path.read_bytes(), "0" * 32)[0].content for path in paths)
+        decoded = (extractor.decode(path, path.read_bytes(), "0" * 32)[0].content for path in paths)
         pixels = torch.stack([model.backbone.normalize(content) for content in decoded])
         network = copy.deepcopy(model.backbone.network).requires_grad_(True)
         network.classifier = torch.nn.Linear(1280, 2)

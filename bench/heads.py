@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from onelook import Geometry, Model, read
-from onelook.bench import in_turn
+from onelook.workflows.bench import in_turn
 from pictures import write_photos
 
 

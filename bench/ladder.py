@@ -45,7 +45,7 @@ def main() -> None:
         for policy in found:
             with tempfile.TemporaryDirectory() as cache:
                 model = Model.new(geometry=Geometry(224), cache=Path(cache))
-                model.looker(Geometry(224)).engine.name  # noqa: B018 (exported before the clock starts)
+                model.extractor(Geometry(224)).engine.name  # noqa: B018 (exported before the clock starts)
                 begun = time.perf_counter()
                 try:
                     budget = None if policy == "all" else arguments.budget
@@ -55,8 +55,8 @@ def main() -> None:
                     continue
                 seconds = time.perf_counter() - begun
                 judged = model.evaluate("head", data.pick(val), tta=arguments.tta)
-            climbed = fitted.climbed
-            forecast = climbed.forecast if climbed else None
+            search = fitted.trained.search
+            forecast = search.forecast if search else None
             accuracy = judged.metrics["accuracy"]
             found[policy].append(accuracy)
             facts = {
@@ -70,10 +70,10 @@ def main() -> None:
                 "ece_before": judged.metrics["ece_before"],
                 "seconds": seconds,
                 "forecast": forecast,
-                "cut": fitted.cut,
+                "cut": fitted.trained.cut,
                 "ms": judged.ms,
             }
-            rows.append(facts | ({"why": climbed.why} if climbed else {}))
+            rows.append(facts | ({"why": search.why} if search else {}))
             print(json.dumps(rows[-1]), flush=True)
     means = {policy: statistics.mean(values) for policy, values in found.items() if values}
     spread = {policy: statistics.stdev(values) for policy, values in found.items() if len(values) > 1}

@@ -5,7 +5,7 @@ python bench/looks.py
 
 import json
 
-from onelook.bench import compare_looks
+from onelook.workflows.bench import compare_looks
 
 
 def main() -> None:

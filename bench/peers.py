@@ -24,9 +24,9 @@ from torchvision.transforms import v2
 
 from accuracy import parts
 from onelook import Geometry, Model
-from onelook.backbone import Backbone
+from onelook.backbones.backbone import Backbone
 from onelook.data.samples import Dataset
-from onelook.measure import wilson_interval
+from onelook.metrics.intervals import wilson_interval
 from onelook.progress import Progress
 
 SIZE, BATCH = 224, 32

@@ -21,9 +21,8 @@ from torch import from_numpy
 
 from onelook import Model, read
 from onelook.data.samples import Dataset, mask_of
-from onelook.measure_pixels import foreground_rand, pixel_error
+from onelook.metrics.pixels import foreground_rand, pixel_error
 from onelook.progress import Progress
-from onelook.train import usual_size
 
 DATA = Path(os.environ.get("ONELOOK_TEST_DATA", "../shared/data"))
 

@@ -23,27 +23,29 @@ from onelook import Geometry, Model, read
 from onelook.data.augment import RECIPES
 from onelook.data.pictures import ahead, read_bytes
 from onelook.data.samples import Dataset, mask_of
-from onelook.heads.pixels import Scores, class_weights, pixel_losses
-from onelook.look import PIXELS, Needs
-from onelook.looker import Looker
-from onelook.measure_pixels import PixelJudge, Shares
+from onelook.geometry.masks import ProbabilityMap
+from onelook.geometry.placement import PIXELS
+from onelook.heads.pixel_head import Scores, class_weights, pixel_losses
+from onelook.looks.extractor import Extractor
+from onelook.looks.features import Needs
+from onelook.metrics.pixels import PixelJudge
 from onelook.progress import Progress
 
 SIZE, BATCH, RATE = 240, 8, 1e-3
 PIXELS_ONLY = Needs(maps=(PIXELS,))
 
 
-def peer(looker: Looker, classes: int) -> nn.Module:
+def peer(extractor: Extractor, classes: int) -> nn.Module:
     import segmentation_models_pytorch as smp
 
     model: nn.Module = smp.Unet("tu-tf_efficientnet_lite0", encoder_weights=None, classes=classes)
     encoder: Any = model.encoder
-    own = looker.backbone.network.state_dict()
+    own = extractor.backbone.network.state_dict()
     encoder.model.load_state_dict({name: own[name] for name in encoder.model.state_dict()})
     return model.to(memory_format=torch.channels_last)
 
 
-def fit_peer(model: nn.Module, looker: Looker, data: Dataset, seconds: float) -> int:
+def fit_peer(model: nn.Module, extractor: Extractor, data: Dataset, seconds: float) -> int:
     """Train for so long; the epochs that it came to."""
     weights = class_weights(list(map(sum, zip(*(mask_of(sample).pixels for sample in data.samples), strict=True))))
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=1e-2)
@@ -52,8 +54,8 @@ def fit_peer(model: nn.Module, looker: Looker, data: Dataset, seconds: float) ->
     def example(item: tuple[int, int]) -> tuple[Any, torch.Tensor]:
         sample, view = data.samples[item[0]], item[1]
         content, digest = read_bytes(sample.path)
-        pixels = looker.decode(sample.path, content, digest, [view], RECIPES["light"])[0]
-        return pixels, looker.move_mask(mask_of(sample).read(), mask_of(sample).size, (digest, view), RECIPES["light"], 0)
+        pixels = extractor.decode(sample.path, content, digest, [view], RECIPES["light"])[0]
+        return pixels, extractor.move_mask(mask_of(sample).read(), mask_of(sample).size, (digest, view), RECIPES["light"], 0)
 
     model.train()
     while True:
@@ -66,7 +68,7 @@ def fit_peer(model: nn.Module, looker: Looker, data: Dataset, seconds: float) ->
             if len(waiting) < BATCH:
                 continue
             del batch[pixels.placement.input]
-            x = looker.look([one for one, _ in waiting], PIXELS_ONLY).maps[PIXELS].clone().contiguous(memory_format=torch.channels_last)
+            x = extractor.look([one for one, _ in waiting], PIXELS_ONLY).maps[PIXELS].clone().contiguous(memory_format=torch.channels_last)
             done = min(1.0, (time.perf_counter() - begun) / seconds)
             for group in optimizer.param_groups:
                 group["lr"] = RATE * min(1.0, (steps + 1) / 50) * 0.5 * (1 + math.cos(math.pi * done))
@@ -82,13 +84,13 @@ def fit_peer(model: nn.Module, looker: Looker, data: Dataset, seconds: float) ->
 
 
 @torch.inference_mode()
-def judge_peer(model: nn.Module, looker: Looker, data: Dataset, head: Any) -> dict[str, Any]:
+def judge_peer(model: nn.Module, extractor: Extractor, data: Dataset, head: Any) -> dict[str, Any]:
     judge = PixelJudge(data.classes)
     model.eval()
     for sample in data.samples:
         content, digest = read_bytes(sample.path)
-        look = looker.look(looker.decode(sample.path, content, digest), PIXELS_ONLY)
-        found: list[Shares] = head.find(Scores(model(look.maps[PIXELS]), PIXELS), look.placements)
+        look = extractor.look(extractor.decode(sample.path, content, digest), PIXELS_ONLY)
+        found: list[ProbabilityMap] = head.find(Scores(model(look.maps[PIXELS]), PIXELS), look.placements)
         judge.add(found, [mask_of(sample)])
     return judge.result()
 
@@ -108,12 +110,12 @@ def main() -> None:
         ours = model.evaluate("road", test).metrics
         seconds = time.perf_counter() - begun
         print(f"onelook: mIoU {ours['miou']:.3f} in {seconds:.0f} s, {fitted:.0f} of them training", flush=True)
-        looker = model.looker(model.geometry_of("road"))
-        other = peer(looker, len(train.classes))
+        extractor = model.extractor(model.geometry_of("road"))
+        other = peer(extractor, len(train.classes))
         begun = time.perf_counter()
-        epochs = fit_peer(other, looker, train, chosen.times * seconds)
+        epochs = fit_peer(other, extractor, train, chosen.times * seconds)
         took = time.perf_counter() - begun
-        theirs = judge_peer(other, looker, test, model.head("road"))
+        theirs = judge_peer(other, extractor, test, model.head("road"))
     sides = {
         "onelook": {"miou": ours["miou"], "pixel_accuracy": ours["pixel_accuracy"], "seconds": seconds},
         "smp.Unet": {"miou": theirs["miou"], "pixel_accuracy": theirs["pixel_accuracy"], "seconds": took, "epochs": epochs},

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from sklearn.datasets import load_sample_images
 
 from onelook import Geometry, Model
-from onelook.backbone import Backbone
+from onelook.backbones.backbone import Backbone
 
 SIDE = 128  # pixels of a scene
 

@@ -22,8 +22,8 @@ from onelook.data.augment import (
     with_components,
 )
 from onelook.data.samples import Sample
-from onelook.draw import views_sheet
 from onelook.errors import DataError
+from onelook.report.views import views_sheet
 
 COLOURS = Components((0.2, 0.02, 0.004), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from onelook.backbone import Backbone
+from onelook.backbones.backbone import Backbone
+from onelook.backbones.weights import packaged_lite0, read_state
 from onelook.errors import BackboneError, UnreadableError, WeightsMissing
-from onelook.weights import packaged_lite0, read_state
 
 
 def test_default_facts(lite0: Backbone) -> None:
@@ -76,7 +76,7 @@ def test_no_network_names_the_way_out(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
     with pytest.raises(WeightsMissing, match=r"no network, and timm/resnet18.* --weights FILE"):
         Backbone.load("resnet18")
-    monkeypatch.setattr("onelook.nets.of_torchvision.alexnet", refuse)
+    monkeypatch.setattr("onelook.backbones.nets.of_torchvision.alexnet", refuse)
     with pytest.raises(WeightsMissing, match=r"no route to host.* --weights FILE"):
         Backbone.load("alexnet")
     said = capsys.readouterr().err

@@ -10,8 +10,8 @@ from torch import Tensor
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import box_convert, clip_boxes_to_image, complete_box_iou, nms
 
-from onelook import boxes as b
-from onelook.anchors import cells, cluster_shapes, mean_best_iou, shape_iou
+from onelook.geometry import boxes as b
+from onelook.geometry.anchors import cells, cluster_shapes, mean_best_iou, shape_iou
 
 side = st.floats(0, 200, width=32)
 box = st.tuples(side, side, side, side).map(lambda v: (min(v[0], v[2]), min(v[1], v[3]), max(v[0], v[2]) + 1, max(v[1], v[3]) + 1))

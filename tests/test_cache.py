@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from onelook.backbone import Backbone
-from onelook.cache import CacheKey, FeatureCache, check_room, clear_caches, list_caches
-from onelook.engines import TorchEngine
+from onelook.backbones.backbone import Backbone
+from onelook.backbones.engines import TorchEngine
 from onelook.errors import DiskError
-from onelook.look import Geometry, Look, Needs
-from onelook.looker import PLAIN, Looker, collect, open_shelf
+from onelook.geometry.placement import Geometry
+from onelook.looks.cache import CacheKey, FeatureCache, clear_caches, list_caches
+from onelook.looks.extractor import PLAIN, Extractor, collect, open_store
+from onelook.looks.features import Look, Needs
+from onelook.looks.store import check_room
 from onelook.progress import QUIET
 
 ALL = Needs(maps=(8, 16), pooled=(4, 32), embedding=True)
@@ -109,12 +111,12 @@ def test_the_key_changes_with_everything(tiny: Backbone) -> None:
 def test_a_changed_picture_is_looked_at_again(tmp_path: Path, tiny: Backbone, photos: Path) -> None:
     path = tmp_path / "a.png"
     pictures = sorted((photos / "temple").iterdir())
-    looker = Looker(tiny, TorchEngine(tiny), Geometry(64))
+    extractor = Extractor(tiny, TorchEngine(tiny), Geometry(64))
     looked = []
     for content in (pictures[0], pictures[0], pictures[1]):
         path.write_bytes(content.read_bytes())
-        shelf = open_shelf(tmp_path, looker, ALL, PLAIN, 0)
-        looked.append(collect(looker, shelf, PLAIN, [path], 1, QUIET).looked)
+        store = open_store(tmp_path, extractor, ALL, PLAIN, 0)
+        looked.append(collect(extractor, store, PLAIN, [path], 1, QUIET).looked)
     assert looked == [1, 0, 1]
 
 
@@ -133,8 +135,8 @@ WRITER = """
 import sys, torch
 from pathlib import Path
 from tests.test_cache import made_up, open_cache, row
-from onelook.backbone import Backbone
-from onelook.look import Geometry
+from onelook.backbones.backbone import Backbone
+from onelook.geometry.placement import Geometry
 torch.manual_seed(0)
 backbone = Backbone.load("random:test_efficientnet")
 cache = open_cache(Path(sys.argv[1]), backbone)

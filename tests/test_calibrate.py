@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from onelook.calibrate import calibration_error, each_log_loss, fit_temperature, log_loss, reliability
+from onelook.metrics.calibration import calibration_error, each_log_loss, fit_temperature, log_loss, reliability
 
 
 def drawn(n: int = 4000, classes: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

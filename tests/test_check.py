@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onelook.data.check import check
+from onelook.workflows.data import check
 
 
 def noise(path: Path, seed: int, size: tuple[int, int] = (32, 32), **options: object) -> Path:

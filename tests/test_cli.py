@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from onelook import descend, read
+from onelook import read
 from onelook.cli import app, main
 from onelook.data.pictures import open_picture
+from onelook.training import dense
 from tests.conftest import write_crops, write_masks, write_scenes
 
 README = Path(__file__).parent.parent / "README.md"
@@ -107,7 +108,7 @@ def test_predict_forms(run: Run, trained: Path, photos: Path, tmp_path: Path) ->
     assert "bad.png: not a picture" in err
     good = lines[0]
     assert set(good) == {"path", "answers", "ms"}
-    assert set(good["ms"]) == {"look", "kind"}
+    assert set(good["ms"]) == {"decode", "look", "kind"}
     assert set(good["answers"]["kind"]) == {"label", "probability", "probabilities"}
     assert "error" in lines[24]
     drawn = sorted((tmp_path / "drawn").iterdir())
@@ -266,7 +267,12 @@ def test_interrupt_while_fitting_keeps_the_file(run: Run, photos: Path, trained:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    for phase in ("onelook.ladder.radial", "onelook.gather.collect", "onelook.modelfile.save", "onelook.train.read"):
+    for phase in (
+        "onelook.training.depth_search.radial",
+        "onelook.training.gather.collect",
+        "onelook.modelfile.save",
+        "onelook.workflows.train.read_kinds",
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(phase, interrupt)
             code, _, err = run("train", photos, "--name", "x", "--model", trained, "--quiet")
@@ -275,16 +281,16 @@ def test_interrupt_while_fitting_keeps_the_file(run: Run, photos: Path, trained:
     assert run("predict", next(photos.rglob("*.png")), "--model", trained)[0] == 0
 
 
-def test_interrupt_on_the_ladder_saves_the_best_rung(run: Run, photos: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_search_saves_the_best_trial(run: Run, photos: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = trained.read_bytes()
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("onelook.ladder._Climb._tails", interrupt)
+    monkeypatch.setattr("onelook.training.depth_search._Search._tails", interrupt)
     code, out, err = run("train", photos, "--name", "x", "--model", trained)
     assert code == 130
-    assert "interrupted: the best rung so far is kept" in err
+    assert "interrupted: the best trial so far is kept" in err
     assert "accuracy" in out
     assert run("predict", next(photos.rglob("*.png")), "--model", trained, "--heads", "x")[0] == 0
     trained.write_bytes(before)
@@ -345,8 +351,8 @@ def test_readme_commands(run: Run, photos: Path, trained: Path, tmp_path: Path, 
     write_scenes(tmp_path / "boxes", 12)
     write_scenes(tmp_path / "points", 12)
     write_masks(tmp_path / "masks", 12)
-    monkeypatch.setattr(descend, "FEWEST_EPOCHS", 1)
-    monkeypatch.setattr(descend, "MOST_EPOCHS", 2)
+    monkeypatch.setattr(dense, "FEWEST_EPOCHS", 1)
+    monkeypatch.setattr(dense, "MOST_EPOCHS", 2)
     if " train " not in line:
         Path("mine.onelook").write_bytes(trained.read_bytes())
     files = sorted(photos.rglob("*.png"))[:12]

@@ -9,10 +9,11 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional
 
-from onelook.backbone import Backbone
-from onelook.depthwise import Depthwise, input_gradient, weight_gradient, with_fast_gradients
-from onelook.look import Geometry, Look, Needs
-from onelook.tail import Tail
+from onelook.backbones.backbone import Backbone
+from onelook.backbones.depthwise import Depthwise, input_gradient, weight_gradient, with_fast_gradients
+from onelook.geometry.placement import Geometry
+from onelook.heads.tail import Tail
+from onelook.looks.features import Look, Needs
 
 SHAPES = [((5, 5), (1, 1), (2, 2)), ((5, 5), (2, 2), (0, 0)), ((7, 7), (1, 1), (3, 3)), ((3, 3), (2, 2), (1, 1)), ((3, 7), (2, 1), (1, 3))]
 
@@ -80,8 +81,8 @@ def test_tails_compute_in_half_precision_only_while_they_learn(lite0: Backbone, 
     tail = Tail(lite0, 3, Needs(maps=(16, 32), pooled=(32,), embedding=True)).train(learning)
     look = Look((Geometry(64).place(64, 64),) * 2, {8: torch.randn(2, lite0.channels[8], 8, 8)})
     found = []
-    for native in (False, True):
-        monkeypatch.setattr("onelook.half.native", lambda native=native: native)
+    for native_bfloat16 in (False, True):
+        monkeypatch.setattr("onelook.backbones.bfloat16.native_bfloat16", lambda native_bfloat16=native_bfloat16: native_bfloat16)
         given = deepcopy(tail)(look)
         values = [*given.maps.values(), *given.pooled.values(), given.embedding]
         assert {value.dtype for value in values if value is not None} == {torch.float32}

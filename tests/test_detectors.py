@@ -12,18 +12,19 @@ from torch.nn import functional
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 
-from onelook.boxes import box_iou
-from onelook.heads.faster_rcnn import PROPOSALS, RATIOS, SIZES, anchors_of, label_anchors, propose
+from onelook.geometry.boxes import box_iou
+from onelook.geometry.objects import Objects
+from onelook.geometry.placement import Geometry
+from onelook.geometry.selective_search import selective_search
+from onelook.heads.faster_rcnn import PROPOSALS, RATIOS, SIZES, anchors_of, choose_proposals, label_anchors
 from onelook.heads.fcos import BINS, assign, reach_loss
 from onelook.heads.heatmap import Heat, HeatMap
 from onelook.heads.localize import Localize, Votes, corners, squared_error
 from onelook.heads.overfeat import POOL, SIDE, OverFeat, fully_convolutional, pool_everywhere, windows_of
 from onelook.heads.rcnn import CROP, cut, slide
-from onelook.heads.rois import Regions, draw, label_regions, region_boxes
+from onelook.heads.roi_head import Regions, draw, label_regions, region_boxes
 from onelook.heads.yolo import Yolo, encode_grid
-from onelook.look import Geometry, Look
-from onelook.objects import Objects
-from onelook.proposals import propose as propose_regions
+from onelook.looks.features import Look
 
 
 class NotesNetwork(nn.Module):
@@ -154,7 +155,7 @@ class TestRegions:
 
     def test_proposals_are_the_likeliest_that_do_not_overlap(self) -> None:
         anchors = torch.tensor([[0.0, 0, 50, 50], [1, 1, 50, 50], [60, 60, 90, 90]])
-        found = propose(anchors, torch.tensor([2.0, 1.0, 0.5]), torch.zeros(3, 4), [3], (80, 80))
+        found = choose_proposals(anchors, torch.tensor([2.0, 1.0, 0.5]), torch.zeros(3, 4), [3], (80, 80))
         assert found.shape == (PROPOSALS, 4)
         torch.testing.assert_close(found[:2], torch.tensor([[0.0, 0, 50, 50], [60, 60, 80, 80]]))
         assert not bool(found[2:].any())
@@ -208,14 +209,14 @@ class TestProposals:
     def test_a_flower_is_proposed_and_twice_the_same(self) -> None:
         photo = load_sample_images().images[1]  # the flower, in the middle of the picture
         pixels = torch.from_numpy(np.asarray(Image.fromarray(photo).resize((320, 214))).copy()).permute(2, 0, 1)
-        found = propose_regions(pixels, 200)
-        assert torch.equal(found, propose_regions(pixels, 200))
+        found = selective_search(pixels, 200)
+        assert torch.equal(found, selective_search(pixels, 200))
         flower = torch.tensor([[95.0, 20, 225, 200]])
         assert float(box_iou(found, flower).max()) > 0.5
 
     def test_small_and_flat_pictures(self) -> None:
-        assert propose_regions(torch.zeros(3, 4, 300, dtype=torch.uint8), 5).shape == (5, 4)
-        assert propose_regions(torch.zeros(3, 64, 64, dtype=torch.uint8), 5).shape == (5, 4)
+        assert selective_search(torch.zeros(3, 4, 300, dtype=torch.uint8), 5).shape == (5, 4)
+        assert selective_search(torch.zeros(3, 64, 64, dtype=torch.uint8), 5).shape == (5, 4)
 
 
 class TestLocalize:
@@ -250,6 +251,6 @@ def test_the_point_is_where_the_heat_is() -> None:
     logits = torch.full((1, 2, 64), -9.0)
     logits[0, 0, 3 * 8 + 5] = 9.0  # row 3, column 5
     logits[0, 1, 2], logits[0, 1, 3] = 9.0, 9.0  # between columns 2 and 3 of row 0
-    found = head.find(Heat(logits, (8, 8), 8), (placement,))[0]
+    found = head.postprocess(Heat(logits, (8, 8), 8), (placement,))[0]
     torch.testing.assert_close(found[:, :2], torch.tensor([[44.0, 28.0], [24.0, 4.0]]), atol=0.05, rtol=0)
     assert float(found[0, 2]) > 0.95

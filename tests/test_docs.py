@@ -2,6 +2,7 @@
 
 import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,30 +10,9 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "onelook"
-FLOORS = [
-    "cli",
-    "demo bench",
-    "train validate",
-    "report",
-    "compare price draw",
-    "model",
-    "ladder crops depth",
-    "descend",
-    "tune",
-    "select",
-    "problem gather",
-    "averaged rows ask tiles",
-    "tail",
-    "heads looker fit ridge",
-    "cache engines modelfile",
-    "backbone measure measure_boxes measure_points measure_pixels proposals",
-    "answers look weights progress nets data tta calibrate",
-    "anchors boxes half depthwise",
-    "instances",
-    "objects masks",
-    "errors",
-]
-SHARED_BY_HEADS = {"readout", "facts", "pyramid", "detection", "pose", "rois", "pixels"}
+ROOT_FILES = 12  # modules in the root at most
+MOST_FLOORS = 12
+SHARED_BY_HEADS = {"base", "context", "pooled", "box_head", "keypoint_head", "pixel_head", "roi_head", "pyramid", "tail", "options"}
 
 
 def test_papers_name_files_that_exist() -> None:
@@ -41,30 +21,72 @@ def test_papers_name_files_that_exist() -> None:
     assert not [name for name in named if not (SOURCE / name).exists()]
 
 
-def test_architecture_names_every_module() -> None:
+def test_architecture_names_every_room() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
-    names = [path.name for path in SOURCE.iterdir() if path.suffix == ".py" and not path.name.startswith("__")]
-    assert not [name for name in names if name not in text]
+    rooms = {room_of(path) for path in SOURCE.rglob("*.py")} - {"__init__", "__main__"}
+    assert not [name for name in rooms if f"`{name}" not in text]
 
 
-def floor(module: str) -> int:
-    return next((level for level, names in enumerate(FLOORS) if module in names.split()), -1)
+def room_of(path: Path) -> str:
+    """The folder of the first level in which a file lies, or the name of a module of the root."""
+    return path.relative_to(SOURCE).with_suffix("").parts[0]
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.relative_to(SOURCE).as_posix())
-def test_imports_go_downwards(path: Path) -> None:
-    """cli -> model -> heads, cache, fit -> backbone, look, data; never upward; heads do not import each other, only what they share."""
-    here = path.relative_to(SOURCE).with_suffix("").parts
-    if here[0] in ("__init__", "__main__"):
-        return
+def imported(path: Path) -> set[str]:
+    """The modules of onelook that a file imports, anywhere in it, in dotted words behind ``onelook.``."""
+    found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("onelook."):
-            there = node.module.split(".")[1]
-            if there == here[0]:
-                if here[0] == "heads" and here[-1] != "__init__":
-                    assert node.module.split(".")[-1] in SHARED_BY_HEADS
-                continue
-            assert floor(there) >= floor(here[0]), f"{path.name} imports {node.module}, which stands above it"
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "onelook":
+            base = node.module.removeprefix("onelook").removeprefix(".")
+            found |= {base} if base else {alias.name for alias in node.names}
+            found |= {
+                f"{base}.{alias.name}" for alias in node.names if base and (SOURCE / base.replace(".", "/") / f"{alias.name}.py").exists()
+            }
+    return found
+
+
+def floors_of(arrows: dict[str, set[str]]) -> dict[str, int]:
+    """Each name's floor, 0 for what imports nothing; raises CycleError where imports go in a circle."""
+    floors: dict[str, int] = {}
+    for name in TopologicalSorter(arrows).static_order():
+        floors[name] = 1 + max((floors[below] for below in arrows.get(name, ())), default=-1)
+    return floors
+
+
+def test_rooms_stand_on_floors_without_circles() -> None:
+    """Derived from the folders: every room imports from lower floors only."""
+    arrows: dict[str, set[str]] = {}
+    for path in SOURCE.rglob("*.py"):
+        room = room_of(path)
+        if room not in ("__init__", "__main__"):
+            rooms = {module.split(".")[0] for module in imported(path)} - {room, "__version__"}
+            arrows.setdefault(room, set()).update(rooms)
+    floors = floors_of(arrows)
+    assert max(floors.values()) < MOST_FLOORS, floors
+
+
+def test_modules_import_in_no_circle() -> None:
+    arrows: dict[str, set[str]] = {}
+    for path in SOURCE.rglob("*.py"):
+        name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+        if name not in ("__init__", "__main__"):
+            files = {module for module in imported(path) if (SOURCE / f"{module.replace('.', '/')}.py").exists()}
+            packages = {f"{module}.__init__" for module in imported(path) if (SOURCE / module.replace(".", "/") / "__init__.py").exists()}
+            arrows[name] = (files | packages) - {name}
+    floors_of(arrows)
+
+
+def test_the_root_is_small() -> None:
+    assert len(list(SOURCE.glob("*.py"))) <= ROOT_FILES
+    assert len((SOURCE / "model.py").read_text().splitlines()) <= 250
+
+
+def test_methods_do_not_know_each_other() -> None:
+    """A file of heads/ imports only what is shared by heads."""
+    for path in (SOURCE / "heads").glob("*.py"):
+        if path.stem != "__init__":
+            others = {module.split(".")[1] for module in imported(path) if module.startswith("heads.")}
+            assert others <= SHARED_BY_HEADS, path.name
 
 
 def test_readme_python_runs(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from onelook import engines
-from onelook.backbone import Backbone
-from onelook.engines import OnnxEngine, TorchEngine, make_engine
+from onelook.backbones import engines
+from onelook.backbones.backbone import Backbone
+from onelook.backbones.engines import OnnxEngine, TorchEngine, make_engine
 
 
 @pytest.fixture(scope="module")

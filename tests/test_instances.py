@@ -5,8 +5,8 @@ import pytest
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from onelook.answers import Segmentation
-from onelook.instances import BACKGROUND, find_instances, parted
+from onelook.answers.segmentation import Segmentation
+from onelook.geometry.instances import BACKGROUND, find_instances, parted
 
 CLASSES = (BACKGROUND, "cell", "other")
 

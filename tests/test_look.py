@@ -9,7 +9,8 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from onelook.errors import HeadError, OnelookError
-from onelook.look import Geometry, Look, Needs, pool_statistics
+from onelook.geometry.placement import Geometry
+from onelook.looks.features import Look, Needs, pool_statistics
 
 sizes = st.integers(1, 3000)
 geometries = st.builds(

@@ -12,16 +12,16 @@ from pycocotools.coco import COCO
 from sklearn.datasets import load_sample_image
 
 from onelook import read
+from onelook.backbones.engines import TorchEngine
 from onelook.data.augment import RECIPES
-from onelook.data.check import check
-from onelook.data.legend import write_legend
-from onelook.data.masks import BINARY, CAMVID, VOC
+from onelook.data.readers.legend import write_legend
+from onelook.data.readers.masks import BINARY, CAMVID, VOC
 from onelook.data.samples import Dataset, mask_of
-from onelook.engines import TorchEngine
 from onelook.errors import DataError, PictureError, UnreadableError
-from onelook.look import Geometry
-from onelook.looker import Looker
-from onelook.masks import IGNORE, mirrored, nearest
+from onelook.geometry.masks import IGNORE, mirrored, nearest
+from onelook.geometry.placement import Geometry
+from onelook.looks.extractor import Extractor
+from onelook.workflows.data import check
 
 PHOTO = Image.fromarray(load_sample_image("flower.jpg"))
 
@@ -387,11 +387,11 @@ def test_masks_move_as_their_pictures_do(mode: Any, recipe: str, tmp_path: Path,
     blocks = np.kron(draw.integers(0, 2, (5, 7)), np.ones((16, 16))).astype(np.uint8)
     path = tmp_path / "a.png"
     Image.fromarray(blocks * 255).convert("RGB").save(path)
-    looker = Looker(tiny, TorchEngine(tiny), Geometry(96, mode))
+    extractor = Extractor(tiny, TorchEngine(tiny), Geometry(96, mode))
     for number in range(6):
         row = ("5" * 32, number)
-        pixels = looker.decode(path, path.read_bytes(), row[0], [number], RECIPES[recipe])[0]
-        moved = looker.move_mask(torch.from_numpy(blocks), (112, 80), row, RECIPES[recipe], 0)
+        pixels = extractor.decode(path, path.read_bytes(), row[0], [number], RECIPES[recipe])[0]
+        moved = extractor.move_mask(torch.from_numpy(blocks), (112, 80), row, RECIPES[recipe], 0)
         shown = pixels.content.float().mean(0)
         inside = moved[: shown.shape[0], : shown.shape[1]]
         assert bool((moved[shown.shape[0] :] == IGNORE).all())
@@ -440,11 +440,11 @@ def test_masks_of_large_pictures_fit_their_looks(mode: Any, size: tuple[int, int
         : size[1], : size[0]
     ]
     Image.fromarray((blocks * 255).astype(np.uint8)).convert("RGB").save(path)
-    looker = Looker(tiny, TorchEngine(tiny), Geometry(96, mode))
+    extractor = Extractor(tiny, TorchEngine(tiny), Geometry(96, mode))
     for number in range(4):
         row = ("7" * 32, number)
-        pixels = looker.decode(path, path.read_bytes(), row[0], [number], RECIPES["light"])[0]
-        moved = looker.move_mask(torch.from_numpy(blocks.astype(np.uint8)), size, row, RECIPES["light"], 0)
+        pixels = extractor.decode(path, path.read_bytes(), row[0], [number], RECIPES["light"])[0]
+        moved = extractor.move_mask(torch.from_numpy(blocks.astype(np.uint8)), size, row, RECIPES["light"], 0)
         assert (moved.shape[1], moved.shape[0]) == pixels.placement.input
         shown = pixels.content.float().mean(0) > 127
         assert float((shown == (moved[: shown.shape[0], : shown.shape[1]] == 1)).float().mean()) > 0.95

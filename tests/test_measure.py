@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from onelook.measure import MultiLabelJudge, SingleLabelJudge, ValueJudge, wilson_interval
+from onelook.metrics.classification import MultiLabelJudge, SingleLabelJudge
+from onelook.metrics.intervals import wilson_interval
+from onelook.metrics.regression import ValueJudge
 
 
 def test_wilson_against_a_published_example() -> None:

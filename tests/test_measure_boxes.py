@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from onelook.measure_boxes import BoxJudge, Found, PlaceJudge, area_under, average_precisions, coco_results, empty, to_coco
-from onelook.measure_points import PointJudge, reference
-from onelook.objects import Objects
+from onelook.geometry.boxes import ScoredBoxes, no_boxes
+from onelook.geometry.objects import Objects
+from onelook.metrics.boxes import BoxJudge, PlaceJudge, area_under, average_precisions, coco_results, to_coco
+from onelook.metrics.keypoints import PointJudge, reference
 
 
-def scene(seed: int, classes: int = 3) -> tuple[list[Found], list[Objects]]:
+def scene(seed: int, classes: int = 3) -> tuple[list[ScoredBoxes], list[Objects]]:
     """Ten pictures with objects and answers that are moved, missed, doubled or invented."""
     draw = np.random.default_rng(seed)
     founds, truths = [], []
@@ -28,11 +29,11 @@ def scene(seed: int, classes: int = 3) -> tuple[list[Found], list[Objects]]:
         wrong = draw.uniform(0, 200, (3, 2))
         said = np.concatenate([said, np.concatenate([wrong, wrong + 60], axis=1)])
         kinds = np.concatenate([labels[kept], draw.integers(0, classes, 3)])
-        founds.append(Found(torch.tensor(said).float(), torch.tensor(draw.random(len(said))).float(), torch.tensor(kinds)))
+        founds.append(ScoredBoxes(torch.tensor(said).float(), torch.tensor(draw.random(len(said))).float(), torch.tensor(kinds)))
     return founds, truths
 
 
-def pycoco(founds: list[Found], truths: list[Objects], classes: int) -> dict[str, float]:
+def pycoco(founds: list[ScoredBoxes], truths: list[Objects], classes: int) -> dict[str, float]:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -72,15 +73,15 @@ def test_area_by_hand() -> None:
 
 def test_the_second_answer_for_one_object_is_wrong() -> None:
     truth = [Objects.of([(0, 0, 10, 10)], [0])]
-    twice = [Found(torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9]]), torch.tensor([0.9, 0.8]), torch.tensor([0, 0]))]
+    twice = [ScoredBoxes(torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9]]), torch.tensor([0.9, 0.8]), torch.tensor([0, 0]))]
     assert average_precisions(twice, truth, 1, iou=0.5) == [1.0]
-    worse = [Found(twice[0].boxes, torch.tensor([0.8, 0.9]), twice[0].labels)]
+    worse = [ScoredBoxes(twice[0].boxes, torch.tensor([0.8, 0.9]), twice[0].labels)]
     assert average_precisions(worse, truth, 1, iou=0.95) == [pytest.approx(0.5)]
 
 
 def test_an_ignored_object_is_neither_right_nor_wrong() -> None:
     truth = [Objects.of([(0, 0, 10, 10), (50, 50, 90, 90)], [0, 0], [True, False])]
-    found = [Found(torch.tensor([[0.0, 0, 10, 10], [50, 50, 90, 90]]), torch.tensor([0.9, 0.8]), torch.tensor([0, 0]))]
+    found = [ScoredBoxes(torch.tensor([[0.0, 0, 10, 10], [50, 50, 90, 90]]), torch.tensor([0.9, 0.8]), torch.tensor([0, 0]))]
     judge = BoxJudge(("a",))
     judge.add(found, truth)
     assert judge.result()["ap50"] == pytest.approx(1.0)
@@ -89,20 +90,20 @@ def test_an_ignored_object_is_neither_right_nor_wrong() -> None:
 
 def test_nothing_found_and_nothing_there() -> None:
     judge = BoxJudge(("a", "b"))
-    judge.add([empty(), empty()], [Objects.of([(0, 0, 9, 9)], [0]), Objects.of([], [])])
+    judge.add([no_boxes(), no_boxes()], [Objects.of([(0, 0, 9, 9)], [0]), Objects.of([], [])])
     result = judge.result()
     assert result["ap50"] == 0.0
     assert result["n"] == 2
     bare = BoxJudge(("a",))
-    bare.add([empty()], [Objects.of([], [])])
+    bare.add([no_boxes()], [Objects.of([], [])])
     assert bare.result()["ap50"] is None
 
 
 def test_places() -> None:
     judge = PlaceJudge(("a", "b"))
     there = Objects.of([(0, 0, 10, 10), (0, 0, 2, 2)], [1, 0])
-    judge.add([Found(torch.tensor([[0.0, 0, 10, 5]]), torch.tensor([0.9]), torch.tensor([1]))], [there])  # the largest counts
-    judge.add([empty(), empty()], [there, Objects.of([], [])])
+    judge.add([ScoredBoxes(torch.tensor([[0.0, 0, 10, 5]]), torch.tensor([0.9]), torch.tensor([1]))], [there])  # the largest counts
+    judge.add([no_boxes(), no_boxes()], [there, Objects.of([], [])])
     result = judge.result()
     assert result["mean_iou"] == pytest.approx((0.5 + 0 + 1) / 3)
     assert result["accuracy"] == pytest.approx(2 / 3)

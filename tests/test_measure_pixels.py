@@ -12,8 +12,8 @@ from sklearn import metrics
 from torch import Tensor
 from torch.nn import functional
 
-from onelook.masks import IGNORE, Mask
-from onelook.measure_pixels import PixelJudge, Shares, boundary_f1, confusion, foreground_rand, ious, pixel_error
+from onelook.geometry.masks import IGNORE, Mask, ProbabilityMap
+from onelook.metrics.pixels import PixelJudge, boundary_f1, confusion, foreground_rand, ious, pixel_error
 
 NAMES = ("a", "b", "c", "d")
 
@@ -138,8 +138,8 @@ def test_shares_are_enlarged_strip_by_strip_as_at_once(classes: int, high: int, 
     values = torch.rand(classes, high, wide, generator=torch.Generator().manual_seed(seed)).softmax(0)
     wanted = functional.interpolate(values[None], size=(height, width), mode="bilinear", align_corners=False)[0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("onelook.measure_pixels.STRIP", 3 * classes * width)
-        shares = Shares(values, (width, height))
+        patch.setattr("onelook.metrics.pixels.STRIP", 3 * classes * width)
+        shares = ProbabilityMap(values, (width, height))
         found = torch.cat([strip for _, strip in shares.strips()], dim=1)
         label, sure = shares.surest()
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
@@ -163,6 +163,6 @@ def test_shares_and_masks_go_through_the_judge() -> None:
     truth = torch.tensor([[0, 1], [1, 1]], dtype=torch.uint8)
     values = functional.one_hot(truth.long(), 4).permute(2, 0, 1).half()
     judge = PixelJudge(NAMES)
-    judge.add([Shares(values, (2, 2))], [Mask((2, 2), (1, 3, 0, 0), lambda: truth)])
+    judge.add([ProbabilityMap(values, (2, 2))], [Mask((2, 2), (1, 3, 0, 0), lambda: truth)])
     assert judge.result()["miou"] == 1.0
     assert float(ious(judge.tables[0]).nanmean()) == 1.0

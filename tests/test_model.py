@@ -13,11 +13,11 @@ from sklearn.metrics import accuracy_score
 
 import onelook
 from onelook import Geometry, Look, Model, read
-from onelook.answers import Label, Labels, Values
-from onelook.backbone import Backbone
+from onelook.answers.labels import Label, Labels, Values
+from onelook.backbones.backbone import Backbone
 from onelook.data.split import split
 from onelook.errors import DataError, DiskError, HeadError, ModelFileError, OnelookError
-from onelook.price import price
+from onelook.profile import profile
 from onelook.progress import QUIET, Progress
 
 
@@ -50,10 +50,10 @@ def test_learns_photos_it_has_not_seen(model: Model, photos: Path, form: str) ->
     data = read(photos)
     train, val = split(data, 0.25, 0)
     fitted = model.fit("kind", data.pick(train), freeze="all", form=form)  # type: ignore[arg-type]
-    assert fitted.held_out["accuracy"] >= 0.9
+    assert fitted.trained.held_out["accuracy"] >= 0.9
     found = model.evaluate("kind", data.pick(val))
     assert found.metrics["accuracy"] >= 0.9
-    assert found.metrics["accuracy"] == accuracy_score(found.targets, found.raw.argmax(1))
+    assert found.metrics["accuracy"] == accuracy_score(found.targets, torch.stack(found.predictions).argmax(1))
     for answers in model.predict(photos / "temple"):
         assert isinstance(answers["kind"], Label)
         assert sum(answers["kind"].probabilities.values()) == pytest.approx(1)
@@ -86,8 +86,8 @@ def test_two_runs_with_one_seed_give_equal_files(lite0: Backbone, photos: Path, 
 
 
 def test_regress_and_several_labels(model: Model, sizes_table: Path, photos: Path) -> None:
-    fitted = model.fit("width", read(sizes_table, task="regress", columns=["width"]), head="regress")
-    assert fitted.held_out["n"] == 24
+    fitted = model.fit("width", read(sizes_table, task="regress", columns=["width"]), head="regress", freeze="all")
+    assert fitted.trained.held_out["n"] == 24
     model.fit("traits", read(sizes_table, columns=["bright", "green"]))
     answers = next(model.predict(photos))
     assert isinstance(answers["width"], Values)
@@ -143,7 +143,7 @@ def test_a_later_head_of_another_size_looks_apart(model: Model, photos: Path, ca
     model.fit("fine", read(photos))
     assert model.geometry_of("fine").size == 96
     assert model.geometry_of("kind").size == 64
-    assert price(model).looks == 2
+    assert profile(model).looks == 2
     model.save(tmp_path / "m.onelook")
     loaded = Model.load(tmp_path / "m.onelook", device="cpu")
     answers = list(loaded.predict(photos))
@@ -153,7 +153,7 @@ def test_a_later_head_of_another_size_looks_apart(model: Model, photos: Path, ca
 
 def test_price_adds_up(model: Model, photos: Path) -> None:
     model.fit("kind", read(photos))
-    bill = price(model)
+    bill = profile(model)
     look, head = bill.parts
     assert (look.part, head.part) == ("look", "kind")
     assert look.parameters == pytest.approx(3.37e6, rel=0.02)
@@ -162,7 +162,7 @@ def test_price_adds_up(model: Model, photos: Path) -> None:
 
 def test_default_network_costs_what_its_paper_says(lite0: Backbone, cache_root: Path) -> None:
     """EfficientNet-Lite0: 407 M multiply-accumulates at 224 px (TensorFlow's page); ours counts convolutions only."""
-    bill = price(Model(lite0, Geometry(224), cache=cache_root, device="cpu"))
+    bill = profile(Model(lite0, Geometry(224), cache=cache_root, device="cpu"))
     assert bill.parts[0].macs == pytest.approx(407e6, rel=0.07)
 
 
@@ -210,7 +210,7 @@ class TestBadFiles:
         def full(descriptor: int) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("os.fsync", full)
+        monkeypatch.setattr("onelook.files.os.fsync", full)
         with pytest.raises(DiskError, match=r"No space left on device.*is unchanged"):
             model.save(saved)
         assert saved.read_bytes() == before
@@ -291,7 +291,7 @@ class TestBadData:
 
 def test_interrupting_while_looking_keeps_looks(lite0: Backbone, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = fresh(lite0, tmp_path)
-    original = onelook.looker.Looker.look  # type: ignore[attr-defined]
+    original = onelook.looks.extractor.Extractor.look  # type: ignore[attr-defined]
     calls = []
 
     def look(self, batch, needs):  # type: ignore[no-untyped-def]
@@ -300,7 +300,7 @@ def test_interrupting_while_looking_keeps_looks(lite0: Backbone, photos: Path, t
             signal.raise_signal(signal.SIGINT)
         return original(self, batch, needs)
 
-    monkeypatch.setattr("onelook.looker.Looker.look", look)
+    monkeypatch.setattr("onelook.looks.extractor.Extractor.look", look)
     with pytest.raises(KeyboardInterrupt):
         model.fit("kind", read(photos), freeze="all")
     monkeypatch.undo()

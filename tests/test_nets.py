@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.googlenet import Inception as TheirInception
 
-from onelook.backbone import Backbone
-from onelook.nets import NETS
-from onelook.nets.alexnet_2012 import response_norm
-from onelook.nets.googlenet_2014 import Inception
-from onelook.nets.lenet5 import TABLE_I, Squash, Subsample, TableConv, lenet5
-from onelook.nets.zfnet import zfnet
+from onelook.backbones.backbone import Backbone
+from onelook.backbones.nets import NETS
+from onelook.backbones.nets.alexnet_2012 import response_norm
+from onelook.backbones.nets.googlenet_2014 import Inception
+from onelook.backbones.nets.lenet5 import TABLE_I, Squash, Subsample, TableConv, lenet5
+from onelook.backbones.nets.zfnet import zfnet
 
 
 def count(module: nn.Module) -> int:

@@ -13,17 +13,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
-from onelook.backbone import Backbone
-from onelook.engines import TorchEngine
-from onelook.heads.facts import Facts, PixelFacts
-from onelook.heads.pixels import FindsPixels, Scores, border_weights, class_weights, dice_loss, pixel_losses
+from onelook.backbones.backbone import Backbone
+from onelook.backbones.engines import TorchEngine
+from onelook.backbones.nets.unet import UNet2015, valid_input
+from onelook.geometry.masks import IGNORE, Mask
+from onelook.geometry.placement import PIXELS, Geometry
+from onelook.heads import HEADS
+from onelook.heads.context import Context
+from onelook.heads.pixel_head import PixelHead, PixelOptions, Scores, border_weights, class_weights, dice_loss, pixel_losses
 from onelook.heads.unet import UNet
-from onelook.heads.unet2015 import FromPixels
-from onelook.look import PIXELS, Geometry, Look, Needs
-from onelook.looker import Looker
-from onelook.masks import IGNORE
-from onelook.nets.unet import UNet2015, valid_input
-from onelook.tiles import in_tiles
+from onelook.heads.unet2015 import FromPixels, UNet2015Options
+from onelook.inference.tiles import in_tiles
+from onelook.looks.extractor import Extractor
+from onelook.looks.features import Look, Needs
 
 
 def logits_and_masks(seed: int = 0, classes: int = 3) -> tuple[Tensor, Tensor]:
@@ -203,12 +205,13 @@ def test_unpadded_scores_do_not_depend_on_where_the_edge_is() -> None:
     torch.testing.assert_close(part[..., inside, inside], whole[..., 192:288, 192:288], rtol=1e-3, atol=1e-4)
 
 
-def test_facts_reach_the_heads() -> None:
-    facts = Facts(("a", "b"), {4: 5, 8: 6}, 9, pixels=PixelFacts("dice", True, 8, (900, 100), 0.5))
-    for head in (UNet.fresh(facts), FromPixels.fresh(facts)):
+def test_options_and_masks_reach_the_heads() -> None:
+    masks = [Mask((9, 9), (900, 100), lambda: torch.zeros(9, 9, dtype=torch.uint8))]
+    context = Context(("a", "b"), {4: 5, 8: 6}, 9, "masks", masks=masks, scale=0.5)
+    for head in (UNet.fresh(context, PixelOptions("dice", True)), FromPixels.fresh(context, UNet2015Options("dice", True, 8))):
         assert (head.kind, head.borders, head.scale) == ("dice", True, 0.5)
         assert torch.allclose(head.weights, class_weights((900, 100)))
-    assert FromPixels.fresh(facts).width == 8
+    assert head.width == 8
 
 
 # --- half precision
@@ -218,13 +221,13 @@ def test_facts_reach_the_heads() -> None:
 def test_half_precision_changes_next_to_nothing_and_no_weight(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     channels = {4: 24, 8: 40, 16: 112, 32: 320}
-    facts = Facts(("a", "b", "c"), channels, 9, pixels=PixelFacts(width=8))
-    head: Any = {"unet": UNet, "unet2015": FromPixels}[method].fresh(facts)
+    context, cls = Context(("a", "b", "c"), channels, 9, "masks"), HEADS[method]
+    head: Any = cls.fresh(context, cls.Options(**({"width": 8} if method == "unet2015" else {})))
     maps = {stride: torch.randn(2, n, 64 // stride, 64 // stride) for stride, n in ({PIXELS: 3} | channels).items()}
     look = Look((Geometry(64).place(64, 64),) * 2, maps)
     found = []
     for wanted in (False, True):
-        monkeypatch.setattr("onelook.half.native", lambda wanted=wanted: wanted)
+        monkeypatch.setattr("onelook.backbones.bfloat16.native_bfloat16", lambda wanted=wanted: wanted)
         with torch.no_grad():
             found.append(head.eval()(look))
     full, half = (raw.logits for raw in found)
@@ -238,7 +241,7 @@ def test_half_precision_changes_next_to_nothing_and_no_weight(method: str, monke
 # --- tiles
 
 
-class Local(FindsPixels, nn.Module):
+class Local(PixelHead, nn.Module):
     """Two classes by a 5x5 convolution of the pixels that is mirrored at the edges: its context is less than a tile's margin."""
 
     def __init__(self) -> None:
@@ -246,6 +249,13 @@ class Local(FindsPixels, nn.Module):
         torch.manual_seed(3)
         self.classes, self.weights, self.kind, self.borders, self.scale = ("a", "b"), torch.ones(2), "ce", False, 1.0
         self.filter = torch.randn(2, 3, 5, 5)
+
+    @classmethod
+    def fresh(cls, context: Context, options: Any) -> "Local":
+        return cls()
+
+    def config(self) -> dict[str, Any]:
+        return {}
 
     @property
     def needs(self) -> Needs:
@@ -260,10 +270,10 @@ def test_tiles_give_what_one_look_at_the_whole_gives(size: tuple[int, int], tiny
     path = tmp_path / "a.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)).save(path)
     head: Any = Local()
-    found = in_tiles(path, head, Looker(tiny, TorchEngine(tiny), Geometry(128)))
-    looker = Looker(tiny, TorchEngine(tiny), Geometry(max(size)))
-    look = looker.look(looker.decode(path, path.read_bytes(), "0" * 32), head.needs)
-    whole = head.find(head(look), look.placements)[0]
+    found = in_tiles(path, head, Extractor(tiny, TorchEngine(tiny), Geometry(128)))
+    extractor = Extractor(tiny, TorchEngine(tiny), Geometry(max(size)))
+    look = extractor.look(extractor.decode(path, path.read_bytes(), "0" * 32), head.needs)
+    whole = head.postprocess(head(look), look.placements)[0]
     assert found.size == size
     torch.testing.assert_close(found.values.float(), whole.values.float(), rtol=1e-2, atol=2e-3)
 
@@ -273,7 +283,7 @@ def test_tiles_at_the_scale_of_training(tiny: Backbone, tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (190, 310, 3)).astype(np.uint8)).save(path)
     head: Any = Local()
     head.scale = 0.5
-    found = in_tiles(path, head, Looker(tiny, TorchEngine(tiny), Geometry(128)))
+    found = in_tiles(path, head, Extractor(tiny, TorchEngine(tiny), Geometry(128)))
     assert found.values.shape == (2, 96, 160)  # half of each side, rounded to what a network takes
     assert found.mask().shape == (190, 310)
 
@@ -291,7 +301,7 @@ def test_scores_come_back_to_their_pixels(mode: Any) -> None:
     known = torch.where(moved == IGNORE, 0, moved)[2::4, 2::4].long()
     head: Any = Local()
     raw = Scores(20 * functional.one_hot(known, 2).permute(2, 0, 1)[None].float(), 4)
-    found = head.find(raw, [placement])[0]
+    found = head.postprocess(raw, [placement])[0]
     said = found.mask()
     seen = placement.mask_to_original(moved) != IGNORE
     assert float((said == mask)[seen].float().mean()) > 0.96

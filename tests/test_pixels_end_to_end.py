@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,16 +11,15 @@ import torch
 from PIL import Image
 
 from onelook import Geometry, Model, read
-from onelook.answers import Segmentation
-from onelook.backbone import Backbone
+from onelook.answers.drawing import draw_answers
+from onelook.answers.segmentation import Segmentation
+from onelook.backbones.backbone import Backbone
 from onelook.cli import main
-from onelook.data.masks import read_masks, values_of
 from onelook.data.pictures import open_picture, picture_size
+from onelook.data.readers.masks import read_masks, values_of
 from onelook.data.samples import Dataset, mask_of
-from onelook.draw import draw_answers
 from onelook.errors import BudgetError, DataError, HeadError
-from onelook.heads.facts import PixelFacts
-from onelook.validate import validate
+from onelook.workflows.validate import validate
 from tests.conftest import write_masks
 
 
@@ -95,28 +95,28 @@ def test_ensembles_and_versions(trained: Path, scenes: Path) -> None:
 def test_a_tail_trains_with_the_decoder(scenes: Path, small: Model) -> None:
     before = {name: value.clone() for name, value in small.backbone.state_dict().items()}
     fitted = small.fit("flowers", data(scenes, "train"), head="segment", freeze="stride8", epochs=6)
-    assert fitted.cut == 3
-    assert fitted.held_out["n"] > 0
+    assert fitted.trained.cut == 3
+    assert fitted.trained.held_out["n"] > 0
     assert all(torch.equal(value, before[name]) for name, value in small.backbone.state_dict().items())
     assert small.evaluate("flowers", data(scenes, "val")).metrics["miou"] > 0.6
 
 
-@pytest.mark.parametrize("pixels", [PixelFacts("dice"), PixelFacts("focal"), PixelFacts(borders=True)])
-def test_every_loss_learns(pixels: PixelFacts, scenes: Path, small: Model) -> None:
+@pytest.mark.parametrize("options", [{"loss": "dice"}, {"loss": "focal"}, {"borders": True}])
+def test_every_loss_learns(options: dict[str, Any], scenes: Path, small: Model) -> None:
     few = data(scenes, "train").pick(range(16))
-    small.fit("flowers", few, head="segment", freeze="all", epochs=8, pixels=pixels, hold_out=False)
+    small.fit("flowers", few, head="segment", freeze="all", epochs=8, hold_out=False, **options)
     assert small.evaluate("flowers", few).metrics["miou"] > 0.6
 
 
 def test_the_original_unet_learns_from_scratch(scenes: Path, small: Model, tmp_path: Path) -> None:
     few = data(scenes, "train").pick(range(8))
     small.choose_geometry("flowers", 64)
-    small.fit("flowers", few, head="segment", method="unet2015", epochs=40, augment="none", pixels=PixelFacts(width=8), hold_out=False)
+    small.fit("flowers", few, head="unet2015", epochs=40, augment="none", width=8, hold_out=False)
     small.save(tmp_path / "m.onelook")
     found = Model.load(tmp_path / "m.onelook", device="cpu").evaluate("flowers", few)
     assert found.metrics["miou"] > 0.6
     with pytest.raises(HeadError, match="reads pixels"):
-        small.fit("other", few, head="segment", method="unet2015", freeze="stride8", epochs=1)
+        small.fit("other", few, head="unet2015", freeze="stride8", epochs=1)
 
 
 def test_two_runs_give_equal_bytes(scenes: Path, small: Model) -> None:
@@ -223,13 +223,13 @@ def test_depth_is_measured_within_a_budget(scenes: Path, small: Model) -> None:
     """Three depths for an equal short time, judged on a fold of the training pictures; the best of them is trained on."""
     before = {name: value.clone() for name, value in small.backbone.state_dict().items()}
     fitted = small.fit("flowers", data(scenes, "train"), head="segment", budget=40, hold_out=False)
-    assert fitted.climbed is not None
-    rungs = fitted.climbed.evidence
-    assert [rung.rung for rung in rungs] == ["frozen", "tail behind stride8", "everything"]
-    judged = [rung for rung in rungs if rung.metric is not None]
-    assert max(judged, key=lambda rung: rung.metric or 0).remark == "chosen"
-    assert fitted.cut == next(rung.cut for rung in rungs if rung.remark == "chosen")
+    assert fitted.trained.search is not None
+    trials = fitted.trained.search.evidence
+    assert [trial.trial for trial in trials] == ["frozen", "tail behind stride8", "everything"]
+    judged = [trial for trial in trials if trial.metric is not None]
+    assert max(judged, key=lambda trial: trial.metric or 0).remark == "chosen"
+    assert fitted.trained.cut == next(trial.cut for trial in trials if trial.remark == "chosen")
     assert small.evaluate("flowers", data(scenes, "val")).metrics["miou"] > 0.6
     assert all(torch.equal(value, before[name]) for name, value in small.backbone.state_dict().items())
-    with pytest.raises(BudgetError, match="an epoch takes"):
+    with pytest.raises(BudgetError, match="give at least --budget"):
         small.fit("other", data(scenes, "train"), head="segment", budget=0.01)

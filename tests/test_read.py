@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from onelook.data.read import read
 from onelook.data.samples import Dataset, Sample
 from onelook.data.split import assign_folds, split, write_split
 from onelook.errors import DataError, UnreadableError
+from onelook.workflows.data import read
 
 
 def touch(root: Path, *names: str) -> Path:

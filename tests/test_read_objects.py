@@ -9,11 +9,9 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from onelook.data.check import check
-from onelook.data.convert import convert
-from onelook.data.read import read
 from onelook.data.samples import objects_of, paired_names
 from onelook.errors import DataError, OnelookError, UnreadableError
+from onelook.workflows.data import check, convert, read
 
 
 def picture(path: Path, size: tuple[int, int] = (100, 80), shade: int = 120) -> Path:

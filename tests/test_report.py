@@ -2,22 +2,24 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from onelook import Model
-from onelook.calibrate import reliability
 from onelook.errors import DiskError, OnelookError
-from onelook.fit import Step
-from onelook.model import Evaluated
-from onelook.report import worst_errors
-from onelook.report.figures import ladder_plot, learning_curves, reliability_plot
-from onelook.report.page import Section, Table, write_page
-from onelook.train import train
-from onelook.validate import validate
+from onelook.metrics.classification import MultiLabelJudge, SingleLabelJudge
+from onelook.metrics.judge import Curves, Judge, Table
+from onelook.metrics.regression import ValueJudge
+from onelook.report.figures import curve_plot, learning_curves, search_plot
+from onelook.report.page import Section, write_page
+from onelook.training.loop import Step
+from onelook.workflows.train import train
+from onelook.workflows.validate import validate
 from tests.conftest import write_crops
 
 
@@ -72,7 +74,7 @@ def test_it_says_what_was_measured(trained: tuple[dict, Path]) -> None:
         assert title in text
     assert f"{result['metrics']['accuracy']:.4f}" in text
     assert f"{result['metrics']['ece']:.4f}" in text
-    assert result["ladder"]["why"] in text
+    assert result["search"]["why"] in text
     assert "<b>flower & co" in text
     assert "Apache-2.0" in text
     assert html.count("<svg") == 2
@@ -87,17 +89,9 @@ def test_a_validation_report_with_gains_and_errors(trained: tuple[dict, Path], t
     model = Model.load(root / "m.onelook", device="cpu")
     judged = validate(root / "photos", [model], "kind", tta="flips")
     assert judged.found.metrics["n"] == 24
-    wrong = Evaluated(
-        judged.found.metrics,
-        judged.found.paths,
-        1 - judged.found.targets,
-        judged.found.raw,
-        judged.found.before,
-        judged.found.each,
-        (),
-        1.0,
-        1.0,
-    )
+    judge = model.head("kind").judge()
+    judge.add(judged.found.predictions, [1 - target for target in judged.found.targets])
+    wrong = replace(judged.found, judge=judge)
     path = write_validation(tmp_path, model, "kind", root / "photos", wrong, judged.gains, root / "m.onelook")
     page = Page(path.read_text())
     assert page.tags.count("img") == 18
@@ -106,27 +100,23 @@ def test_a_validation_report_with_gains_and_errors(trained: tuple[dict, Path], t
 
 
 def test_worst_errors_are_the_surest_wrong_answers() -> None:
-    raw = torch.tensor([[3.0, 0], [0, 1.0], [0, 5.0], [2.0, 0]])
-    found = Evaluated({}, (Path("a"),) * 4, torch.tensor([0, 0, 0, 1]), raw, raw, torch.zeros(4), (), 0.0, 0.0)
-    assert [index for index, _ in worst_errors(found, "xy")] == [2, 3, 1]
-    assert worst_errors(found, "xy", 1)[0][1] == "said y 99%, is x"
-    values = Evaluated(
-        {"mae": 1.0}, (Path("a"),) * 2, torch.tensor([[1.0], [1.0]]), torch.tensor([[1.5], [4.0]]), raw, torch.zeros(2), (), 0.0, 0.0
-    )
-    assert worst_errors(values, ("kg",)) == [(1, "kg 4, is 1"), (0, "kg 1.5, is 1")]
-    multi = Evaluated(
-        {}, (Path("a"),) * 2, torch.tensor([[1.0, 0], [0, 0]]), torch.tensor([[2.0, 3], [-1, -2]]), raw, torch.zeros(2), (), 0.0, 0.0
-    )
-    assert worst_errors(multi, "xy") == [(0, "y 95%, is not there")]
+    def worst(judge: Judge[Any, Any], raw: list[list[float]], truth: list[Any], count: int = 18) -> list[tuple[int, str]]:
+        judge.add([torch.tensor(row) for row in raw], [torch.tensor(target) for target in truth])
+        return judge.worst(count)
+
+    raw = [[3.0, 0.0], [0.0, 1.0], [0.0, 5.0], [2.0, 0.0]]
+    assert [index for index, _ in worst(SingleLabelJudge("xy"), raw, [0, 0, 0, 1])] == [2, 3, 1]
+    assert worst(SingleLabelJudge("xy"), raw, [0, 0, 0, 1], 1)[0][1] == "said y 99%, is x"
+    assert worst(ValueJudge(("kg",)), [[1.5], [4.0]], [[1.0], [1.0]]) == [(1, "kg 4, is 1"), (0, "kg 1.5, is 1")]
+    assert worst(MultiLabelJudge("xy"), [[2.0, 3.0], [-1.0, -2.0]], [[1.0, 0.0], [0.0, 0.0]]) == [(0, "y 95%, is not there")]
 
 
 def test_plots_are_drawn_alike_every_time() -> None:
-    bins = reliability(torch.randn(50, 2, generator=torch.Generator().manual_seed(0)), torch.arange(50) % 2)
     steps = [("a & b", Step(number, 3, 1 / number, None, 1e-3, 1.0, True)) for number in (1, 2, 3)]
     for draw in (
-        lambda: reliability_plot(bins, bins),
+        lambda: curve_plot(Curves("r", "x", "y", {"a": ([0.1, 0.9], [0.2, 0.8])}, diagonal=True, sizes={"a": [0.5, 0.5]})),
         lambda: learning_curves(steps),
-        lambda: ladder_plot(["x", "y"], [0.5, 0.6], [(0.4, 0.6), (0.5, 0.7)], 1, "accuracy"),
+        lambda: search_plot(["x", "y"], [0.5, 0.6], [(0.4, 0.6), (0.5, 0.7)], 1, "accuracy"),
     ):
         assert draw() == draw()
         assert draw().startswith("<svg")
@@ -135,7 +125,7 @@ def test_plots_are_drawn_alike_every_time() -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DiskError, match="the report cannot be written"):
-        write_page(tmp_path / "file" / "x", "t", "l", [Section("s", table=Table(("a",), (("<i>",),)))])
+        write_page(tmp_path / "file" / "x", "t", "l", [Section("s", table=Table("", ("a",), (("<i>",),)))])
 
 
 def test_tensorboard_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

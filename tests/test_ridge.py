@@ -6,8 +6,8 @@ import torch
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 
-from onelook.heads.readout import Radial
-from onelook.ridge import FoldedSums
+from onelook.heads.pooled import Radial
+from onelook.training.least_squares import FoldedSums
 
 
 def problem(n: int = 60, d: int = 5, k: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:

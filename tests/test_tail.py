@@ -9,15 +9,16 @@ import torch
 from PIL import Image
 
 from onelook import Geometry, Model, read
-from onelook.averaged import Averaged, rebuild, tails_of, uncalibrated
-from onelook.backbone import Backbone
-from onelook.engines import TorchEngine
+from onelook.backbones.backbone import Backbone
+from onelook.backbones.engines import TorchEngine
 from onelook.errors import BackboneError
-from onelook.heads import Classify
-from onelook.heads.readout import part_lengths
-from onelook.look import PIXELS, Look, Needs
-from onelook.looker import Looker, Pixels
-from onelook.tail import Tail, Tailed, parse_freeze, trains_table, what_trains
+from onelook.geometry.placement import PIXELS
+from onelook.heads.classify import Classify
+from onelook.heads.ensemble import Averaged, rebuild, uncalibrated
+from onelook.heads.pooled import part_lengths
+from onelook.heads.tail import Tail, Tailed, parse_freeze, trains_table, what_trains
+from onelook.looks.extractor import Extractor, Pixels
+from onelook.looks.features import Look, Needs
 from tests.contract.test_backbones import FAMILIES, equal
 
 WIDE = Geometry(64).place(64, 40)  # padded below
@@ -40,13 +41,13 @@ def test_an_untrained_tail_gives_what_the_network_gives(name: str) -> None:
     torch.manual_seed(0)
     backbone = Backbone.load(f"random:{name}")
     size = 2 * max(32, backbone.size_multiple) if name not in ("alexnet", "alexnet_2012") else 192
-    looker = Looker(backbone, TorchEngine(backbone), Geometry(size, multiple=backbone.size_multiple))
+    extractor = Extractor(backbone, TorchEngine(backbone), Geometry(size, multiple=backbone.size_multiple))
     reads = Needs(maps=backbone.strides[-1:], pooled=backbone.strides, embedding=True)
-    whole = looker.look(pixels(looker.geometry, (size, size - 20)), Needs((PIXELS, *backbone.strides), backbone.strides, True))
+    whole = extractor.look(pixels(extractor.geometry, (size, size - 20)), Needs((PIXELS, *backbone.strides), backbone.strides, True))
     for cut in range(len(backbone.stages)):
         tail = Tail(backbone, cut, reads)
         with torch.inference_mode():
-            found = tail(looker.look(pixels(looker.geometry, (size, size - 20)), tail.needs))
+            found = tail(extractor.look(pixels(extractor.geometry, (size, size - 20)), tail.needs))
         for stride in backbone.strides:
             equal(found.pooled[stride], whole.pooled[stride])
         equal(found.maps[backbone.strides[-1]], whole.maps[backbone.strides[-1]])
@@ -74,8 +75,8 @@ def test_the_shared_part_keeps_every_byte(lite0: Backbone, photos: Path, tmp_pat
     before = state(lite0.network)
     fitted = model.fit("kind", read(photos), freeze=freeze, epochs=2)
     assert state(lite0.network) == before
-    (tail,) = tails_of(model.heads["kind"])
-    fresh = Tail(lite0, fitted.cut, Needs(embedding=True))
+    (tail,) = model.heads["kind"].tails
+    fresh = Tail(lite0, fitted.trained.cut, Needs(embedding=True))
     moved = [name for name, value in tail.state_dict().items() if not torch.equal(value, fresh.state_dict()[name])]
     assert any("running_mean" in name for name in moved)
     assert any(name.endswith("weight") for name in moved)
@@ -95,8 +96,8 @@ def test_the_file_keeps_a_tail_exactly_in_half_precision(lite0: Backbone, photos
     model = Model(lite0, Geometry(64), cache=tmp_path, device="cpu")
     model.fit("kind", read(photos), freeze=4, epochs=1)
     model.save(tmp_path / "m.onelook")
-    (tail,) = tails_of(model.heads["kind"])
-    (again,) = tails_of(Model.load(tmp_path / "m.onelook").heads["kind"])
+    (tail,) = model.heads["kind"].tails
+    (again,) = Model.load(tmp_path / "m.onelook").heads["kind"].tails
     assert state(again) == state(tail)
     weights = 4 * sum(parameter.numel() for parameter in tail.parameters())
     assert (tmp_path / "m.onelook").stat().st_size < 0.6 * weights
@@ -122,8 +123,8 @@ def test_heads_with_different_cuts_in_one_file(lite0: Backbone, photos: Path, tm
     model.save(tmp_path / "m.onelook")
     loaded = Model.load(tmp_path / "m.onelook", device="cpu")
     calls = []
-    look = Looker.look
-    monkeypatch.setattr(Looker, "look", lambda self, batch, needs: calls.append(len(batch)) or look(self, batch, needs))
+    look = Extractor.look
+    monkeypatch.setattr(Extractor, "look", lambda self, batch, needs: calls.append(len(batch)) or look(self, batch, needs))
     together = list(loaded.predict(photos))
     assert sum(calls) == 48
     for name, answers in alone.items():
@@ -141,11 +142,11 @@ def test_values_and_several_labels_behind_a_tail(lite0: Backbone, photos: Path, 
     data = read(tmp_path / "t.csv", task=task, columns=columns)
     model = Model(lite0, Geometry(64), cache=tmp_path, device="cpu")
     fitted = model.fit("x", data, head=task, freeze=4, epochs=8)
-    assert fitted.held_out["n"] == 10
+    assert fitted.trained.held_out["n"] == 10
     assert next(model.predict(photos))["x"].to_json()
-    climbed = model.fit("y", data, head=task, budget=25).climbed
-    assert climbed is not None
-    assert any(rung.rung.startswith("tail") for rung in climbed.evidence) or fitted.held_out.get("accuracy") is not None
+    search = model.fit("y", data, head=task, budget=25).trained.search
+    assert search is not None
+    assert any(trial.trial.startswith("tail") for trial in search.evidence) or fitted.trained.held_out.get("accuracy") is not None
 
 
 @pytest.mark.parametrize("freeze", [4, 0])
@@ -167,8 +168,8 @@ def test_averages_are_rebuilt_and_average(lite0: Backbone) -> None:
     frozen = Classify("ab", strides=lite0.strides, inputs=inputs, form="linear", temperature=2.0)
     tuned = Tailed(Tail(lite0, 4, Needs(embedding=True)), Classify("ab", embedding=True, inputs=1280, form="linear"))
     head = Averaged([tuned.eval(), frozen.eval()], temperature=0.5)
-    looker = Looker(lite0, TorchEngine(lite0), Geometry(64))
-    look = looker.look(pixels(Geometry(64), (64, 64)), head.needs)
+    extractor = Extractor(lite0, TorchEngine(lite0), Geometry(64))
+    look = extractor.look(pixels(Geometry(64), (64, 64)), head.needs)
     again = rebuild("classify", head.config(), lite0)
     cast(torch.nn.Module, again).load_state_dict(head.state_dict())
     with torch.inference_mode():

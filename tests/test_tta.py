@@ -11,11 +11,15 @@ from scipy.stats import ttest_1samp
 from torchvision.transforms.functional import ten_crop
 
 from onelook import Geometry, Model, read
-from onelook.backbone import Backbone
+from onelook.backbones.backbone import Backbone
 from onelook.errors import HeadError
-from onelook.heads import Classify, Regress
-from onelook.tta import SHOTS, paired_gain, rightness, shots_by_name
-from onelook.validate import validate
+from onelook.heads.classify import Classify
+from onelook.heads.regress import Regress
+from onelook.looks.tta import TTA_VIEWS, tta_views
+from onelook.metrics.classification import MultiLabelJudge, SingleLabelJudge
+from onelook.metrics.intervals import paired_gain
+from onelook.metrics.regression import ValueJudge
+from onelook.workflows.validate import validate
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,7 @@ def models(lite0: Backbone, photos: Path, tmp_path_factory: pytest.TempPathFacto
 def test_ten_crops_are_torchvisions(photos: Path) -> None:
     """Of a picture of 64 x 48 at 7/8: 56 x 42, corners and centre, then mirrored."""
     picture = Image.open(next(photos.rglob("*.png"))).convert("RGB").resize((64, 48))
-    ours = {shot.make(picture).tobytes() for shot in SHOTS["tencrop"]}
+    ours = {tta_view.make(picture).tobytes() for tta_view in TTA_VIEWS["tencrop"]}
     theirs = {crop.tobytes() for crop in ten_crop(picture, [42, 56])}
     assert len(ours) == 10
     assert ours == theirs
@@ -40,32 +44,32 @@ def test_ten_crops_are_torchvisions(photos: Path) -> None:
 def test_mirrors(photos: Path) -> None:
     picture = Image.open(next(photos.rglob("*.png"))).convert("RGB")
     pixels = np.asarray(picture)
-    made = [np.asarray(shot.make(picture)) for shot in SHOTS["mirrors"]]
+    made = [np.asarray(tta_view.make(picture)) for tta_view in TTA_VIEWS["mirrors"]]
     for found, expected in zip(made, (pixels, pixels[:, ::-1], pixels[::-1], pixels[::-1, ::-1]), strict=True):
         assert np.array_equal(found, expected)
     with pytest.raises(HeadError, match="--tta dance: unknown; use one of none, flips, mirrors, tencrop, scales"):
-        shots_by_name("dance")
+        tta_views("dance")
 
 
 def test_averages_are_of_probabilities() -> None:
     raws = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0)) * 3
     single, multi = (Classify("abc", multi=several, inputs=2, form="linear") for several in (False, True))
     values = Regress("abc", inputs=2, form="linear")
-    torch.testing.assert_close(single.merge(raws).softmax(1), raws.softmax(2).mean(0))
-    torch.testing.assert_close(multi.merge(raws).sigmoid(), raws.sigmoid().mean(0))
-    torch.testing.assert_close(values.merge(raws), raws.mean(0))
+    torch.testing.assert_close(single.mean(raws).softmax(1), raws.softmax(2).mean(0))
+    torch.testing.assert_close(multi.mean(raws).sigmoid(), raws.sigmoid().mean(0))
+    torch.testing.assert_close(values.mean(raws), raws.mean(0))
 
 
-@pytest.mark.parametrize("tta", [name for name in SHOTS if name != "none"])
+@pytest.mark.parametrize("tta", [name for name in TTA_VIEWS if name != "none"])
 def test_predict_averages_looks_at_every_shot(models: Sequence[Model], photos: Path, tmp_path: Path, tta: str) -> None:
-    """Against one prediction per shot, each made from a file of that shot."""
+    """Against one prediction per tta_view, each made from a file of that tta_view."""
     if tta == "scales":
         pytest.skip("another input size, not another picture")
     path = sorted(photos.rglob("*.png"))[5]
     picture = Image.open(path).convert("RGB")
     rows = []
-    for number, shot in enumerate(SHOTS[tta]):
-        shot.make(picture).save(tmp_path / f"{number}.png")
+    for number, tta_view in enumerate(TTA_VIEWS[tta]):
+        tta_view.make(picture).save(tmp_path / f"{number}.png")
         rows.append(next(models[0].predict(tmp_path / f"{number}.png"))["kind"].probabilities)  # type: ignore[union-attr]
     found = next(models[0].predict(path, tta=tta))["kind"].probabilities  # type: ignore[union-attr]
     for name, probability in found.items():
@@ -86,16 +90,20 @@ def test_gain_and_its_interval() -> None:
     assert gain == pytest.approx(0.25)
     wider = ttest_1samp((ours - theirs).numpy(), 0).confidence_interval(0.95)  # Student's is a little wider than the normal's
     assert wider.low < low < gain < high < wider.high
-    assert rightness(torch.tensor([[1.0, 2.0]]), torch.tensor([1]), "single").tolist() == [1]
-    assert rightness(torch.tensor([[1.0, -2.0]]), torch.tensor([[1.0, 1.0]]), "multi").tolist() == [0]
-    assert rightness(torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 4.0]]), "values").tolist() == [-1.5]
+    for judge, said, true, right in (
+        (SingleLabelJudge("ab"), [1.0, 2.0], 1, 1.0),
+        (MultiLabelJudge("ab"), [1.0, -2.0], [1.0, 1.0], 0.0),
+        (ValueJudge("ab"), [1.0, 2.0], [2.0, 4.0], -1.5),
+    ):
+        judge.add([torch.tensor(said)], [torch.tensor(true)])
+        assert judge.each().tolist() == [right]
 
 
 def test_an_ensemble_is_the_mean_of_its_models(models: Sequence[Model], photos: Path) -> None:
     together = validate(photos, models, "kind")
     parts = [validate(photos, [model], "kind").found for model in models]
-    mean = torch.stack([part.raw.softmax(1) for part in parts]).mean(0)
-    torch.testing.assert_close(together.found.raw.softmax(1), mean, rtol=1e-4, atol=1e-5)
+    mean = torch.stack([torch.stack(part.predictions).softmax(1) for part in parts]).mean(0)
+    torch.testing.assert_close(torch.stack(together.found.predictions).softmax(1), mean, rtol=1e-4, atol=1e-5)
     assert [(gain.what, gain.over) for gain in together.gains] == [("the ensemble", "model 1"), ("the ensemble", "model 2")]
     for gain, part in zip(together.gains, parts, strict=True):
         assert gain.gain == pytest.approx(together.found.metrics["accuracy"] - part.metrics["accuracy"])

@@ -8,12 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from onelook.answers import Answers, Label
-from onelook.backbone import Backbone
-from onelook.draw import contact_sheet, draw_answers
-from onelook.engines import TorchEngine
-from onelook.look import Geometry, Needs, pool_statistics
-from onelook.looker import Looker, Refused, look_at
+from onelook.answers.answer import Answers
+from onelook.answers.canvas import contact_sheet
+from onelook.answers.drawing import draw_answers
+from onelook.answers.labels import Label
+from onelook.backbones.backbone import Backbone
+from onelook.backbones.engines import TorchEngine
+from onelook.geometry.placement import Geometry
+from onelook.looks.extractor import Extractor, Refused, look_at
+from onelook.looks.features import Needs, pool_statistics
 
 
 @pytest.fixture
@@ -33,13 +36,13 @@ def test_flipped_maps_are_not_the_maps_of_the_flipped_picture(photo: Image.Image
 
 @pytest.mark.parametrize("size", [(64, 40), (33, 64), (64, 1), (500, 499)])
 def test_padding_is_left_out_of_statistics(tiny: Backbone, size: tuple[int, int]) -> None:
-    looker = Looker(tiny, TorchEngine(tiny), Geometry(64))
+    extractor = Extractor(tiny, TorchEngine(tiny), Geometry(64))
     picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     content = BytesIO()
     Image.fromarray(picture).save(content, "PNG")
-    (pixels,) = looker.decode(Path("x.png"), content.getvalue(), "0" * 32)
+    (pixels,) = extractor.decode(Path("x.png"), content.getvalue(), "0" * 32)
     needs = Needs(maps=tiny.strides, pooled=tiny.strides, embedding=True)
-    look = looker.look([pixels], needs)
+    look = extractor.look([pixels], needs)
     width, height = look.placements[0].content
     for stride in tiny.strides:
         shown = look.maps[stride][:, :, : -(-height // stride), : -(-width // stride)]
@@ -49,8 +52,8 @@ def test_padding_is_left_out_of_statistics(tiny: Backbone, size: tuple[int, int]
 def test_look_at_yields_every_picture_once(tiny: Backbone, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"x")
     paths = [*sorted(photos.rglob("*.png")), tmp_path / "bad.png"]
-    looker = Looker(tiny, TorchEngine(tiny), Geometry(64))
-    results = list(look_at(looker, paths, Needs(embedding=True)))
+    extractor = Extractor(tiny, TorchEngine(tiny), Geometry(64))
+    results = list(look_at(extractor, paths, Needs(embedding=True)))
     seen = [path for result in results if not isinstance(result, Refused) for path in result.paths]
     assert sorted(seen) == sorted(paths[:-1])
     assert [result.path.name for result in results if isinstance(result, Refused)] == ["bad.png"]

@@ -14,26 +14,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onelook.backbone import Backbone as Backbone
-    from onelook.cache import FeatureCache as FeatureCache
-    from onelook.data.read import read as read
-    from onelook.look import Geometry as Geometry
-    from onelook.look import Look as Look
-    from onelook.look import Needs as Needs
+    from onelook.backbones.backbone import Backbone as Backbone
+    from onelook.geometry.placement import Geometry as Geometry
+    from onelook.looks.cache import FeatureCache as FeatureCache
+    from onelook.looks.features import Look as Look
+    from onelook.looks.features import Needs as Needs
     from onelook.model import Model as Model
     from onelook.model import load as load
+    from onelook.workflows.data import read as read
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Backbone": "onelook.backbone",
-    "FeatureCache": "onelook.cache",
-    "Geometry": "onelook.look",
-    "Look": "onelook.look",
+    "Backbone": "onelook.backbones.backbone",
+    "FeatureCache": "onelook.looks.cache",
+    "Geometry": "onelook.geometry.placement",
+    "Look": "onelook.looks.features",
     "Model": "onelook.model",
-    "Needs": "onelook.look",
+    "Needs": "onelook.looks.features",
     "load": "onelook.model",
-    "read": "onelook.data.read",
+    "read": "onelook.workflows.data",
 }
 __all__ = ["Backbone", "FeatureCache", "Geometry", "Look", "Model", "Needs", "__version__", "load", "read"]
 

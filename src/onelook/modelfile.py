@@ -1,42 +1,46 @@
 """The ``.onelook`` file: safetensors with JSON metadata, written whole or not at all, never unpickled.
 
-Metadata key ``onelook`` holds a JSON object: format, backbone (name, fingerprint, source), geometry, heads. Tensors are
-named ``HEAD/parameter``; a float32 tensor that float16 holds exactly is stored as float16. Backbone weights that could
-not be found again by name (they came from a file, or are random) travel along as ``backbone/parameter``.
+Metadata key ``onelook`` holds a JSON object: format, backbone (name, fingerprint, source), geometry, heads, and a hash of each head's
+tensors. Tensors are named ``HEAD/parameter``; a float32 tensor that float16 holds exactly is stored as float16. Backbone weights that
+could not be found again by name (they came from a file, or are random) travel along as ``backbone/parameter``.
 
     onelook info mine.onelook
 """
 
+import hashlib
 import json
-import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from onelook.errors import DiskError, ModelFileError
+from onelook.files import write_atomically
 
 FORMAT = 1
+BACKBONE = "backbone"  # the name under which a backbone's own weights stand
 
 
 @dataclass(frozen=True)
 class HeadRecord:
-    """All that the file says of one head: how to rebuild it, how it was trained, how it did."""
+    """All that the file says of one head: how to rebuild it, how it was trained, how it did. ``geometry``: empty for the model's."""
 
     task: str
     config: dict[str, Any]
     cut: int
     kind: str = ""
-    geometry: dict[str, Any] = field(default_factory=dict)  # empty: the model's
+    geometry: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
-    method: str = ""  # of the task; empty: the task has only one
+    method: str = ""  # empty: named like the task, as files of before had it
 
 
 @dataclass(frozen=True)
@@ -50,29 +54,49 @@ class Contents:
 
 
 def write(path: Path, contents: Contents) -> None:
-    """Write a model file beside ``path``, flush it to the disk, and put it in place in one step. Raises DiskError."""
+    """Write a model file, whole or not at all. Raises DiskError."""
+    stored = {name: packed(value) for name, value in contents.tensors.items()}
     facts = {
         "format": FORMAT,
         "backbone": contents.backbone,
         "geometry": contents.geometry,
         "heads": {name: asdict(record) for name, record in contents.heads.items()},
+        "hashes": {name: _hash(of_head(stored, name)) for name in [*contents.heads, BACKBONE]},
     }
-    content = save({name: packed(value) for name, value in contents.tensors.items()}, {"onelook": json.dumps(facts)})
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    content = save(stored, {"onelook": json.dumps(facts)})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_atomically(path, content)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DiskError(f"{path}: cannot be written ({error.strerror}); what stood there before is unchanged") from error
 
 
+def check_writable(path: Path) -> None:
+    """Raise DiskError if a model file cannot be written there: before anything is trained."""
+    existing = next(folder for folder in (path.parent, *path.absolute().parents) if folder.exists())
+    try:
+        with (existing / f".{path.name}.try").open("wb"):
+            pass
+        (existing / f".{path.name}.try").unlink()
+        if path.exists():
+            with path.open("r+b"):
+                pass
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written ({error.strerror}); choose another --model FILE") from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a model file while it is read and written anew, so that two trainings add to it one after the other."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            yield
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written ({error.strerror})") from error
+
+
 def read(path: Path) -> Contents:
-    """Read a model file. Raises ModelFileError for a missing, cut-short or foreign one."""
+    """Read a model file. Raises ModelFileError for one that is missing, cut short, damaged or foreign."""
     if not path.is_file():
         raise ModelFileError(f"{path}: no such model file; train one with: onelook train DATA --name NAME --model {path}")
     try:
@@ -85,10 +109,36 @@ def read(path: Path) -> Contents:
         facts = json.loads(metadata["onelook"])
         if facts["format"] > FORMAT:
             raise ModelFileError(f"{path}: written by a newer onelook (format {facts['format']}, this one reads {FORMAT}); upgrade onelook")
-        heads = {name: HeadRecord(**record) for name, record in facts["heads"].items()}
-        return Contents(facts["backbone"], facts["geometry"], heads, {name: _unpack(value) for name, value in tensors.items()})
-    except (KeyError, TypeError, ValueError) as error:
+        heads = {name: _record(entry) for name, entry in facts["heads"].items()}
+        hashes = dict(facts.get("hashes", {}))
+        whole = Contents(dict(facts["backbone"]), dict(facts["geometry"]), heads, {name: _unpack(one) for name, one in tensors.items()})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{path}: a safetensors file, but not one that onelook wrote ({error!r})") from error
+    for name, expected in hashes.items():
+        if _hash(of_head(tensors, name)) != expected:
+            raise ModelFileError(
+                f"{path}: the weights of {name!r} are damaged (they do not match their hash); use a copy or train it again"
+            )
+    return whole
+
+
+def _record(entry: Mapping[str, Any]) -> HeadRecord:
+    """A head's record; keys that this version does not know are left out. Raises TypeError for values of another type."""
+    known = {one.name: one for one in fields(HeadRecord)}
+    found = {name: value for name, value in entry.items() if name in known}
+    record = HeadRecord(**found)
+    for name, kind in (
+        ("task", str),
+        ("method", str),
+        ("config", dict),
+        ("cut", int),
+        ("training", dict),
+        ("metrics", dict),
+        ("geometry", dict),
+    ):
+        if not isinstance(getattr(record, name), kind):
+            raise TypeError(f"{name} is {getattr(record, name)!r}")
+    return record
 
 
 def of_head(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -104,6 +154,16 @@ def packed(value: Tensor) -> Tensor:
         if torch.equal(half.float(), value):
             return half
     return value
+
+
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    """A hash (16 hex digits) of tensors as they are stored."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def _unpack(value: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from onelook.backbone import Backbone
+from onelook.backbones.backbone import Backbone
 from onelook.errors import BackboneError
 
 FAMILIES = [

@@ -8,14 +8,14 @@ import torch
 from scipy.io import loadmat
 
 from onelook import Geometry, Model, read
-from onelook.boxes import xywh_to_xyxy
 from onelook.cli import main
-from onelook.data.check import check
 from onelook.data.samples import objects_of
 from onelook.data.split import split
-from onelook.measure_boxes import Found, average_precisions
-from onelook.objects import Objects
-from onelook.train import usual_size
+from onelook.geometry.boxes import ScoredBoxes, xywh_to_xyxy
+from onelook.geometry.objects import Objects
+from onelook.heads import HEADS
+from onelook.metrics.boxes import average_precisions
+from onelook.workflows.data import check
 
 from .test_real_pictures import need
 
@@ -33,7 +33,7 @@ def test_the_worked_example_of_average_precision() -> None:
             [[float(v) for v in line.split()[1:]] for line in (root / "detections" / file.name).read_text().splitlines() if line.strip()]
         )
         truths.append(Objects.of(xywh_to_xyxy(boxes + last).tolist(), [0] * len(boxes)))
-        founds.append(Found(xywh_to_xyxy(said[:, 1:] + last), said[:, 0], torch.zeros(len(said)).long()))
+        founds.append(ScoredBoxes(xywh_to_xyxy(said[:, 1:] + last), said[:, 0], torch.zeros(len(said)).long()))
     assert average_precisions(founds, truths, 1, iou=0.3)[0] == pytest.approx(0.2456, abs=1e-4)
     assert average_precisions(founds, truths, 1, iou=0.3, points=11)[0] == pytest.approx(0.2684, abs=1e-4)
 
@@ -58,8 +58,8 @@ def test_every_split_is_read_as_it_is_told() -> None:
     assert len(poses) == 400
     joints = loadmat(need("lsp_ext400") / "joints.mat")["joints"]
     assert sum(int((objects_of(sample).points[..., 2] > 0).sum()) for sample in poses.samples) == int((joints[:, 2] > 0).sum())
-    assert usual_size("detect", read(need("bccd"), task="detect")) == 640
-    assert usual_size("detect", read(need("raccoon"), task="detect")) == 320
+    assert HEADS["fcos"].input_size(read(need("bccd"), task="detect")) == 640
+    assert HEADS["fcos"].input_size(read(need("raccoon"), task="detect")) == 320
 
 
 def test_cells_are_found_beside_a_class_in_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +93,7 @@ def test_joints_are_found_better_by_heat_maps() -> None:
     train, val = split(data, 0.25, 0)
     model = Model.new(geometry=Geometry(224))
     model.fit("pose", data.pick(train), head="keypoints", freeze="all", epochs=8, hold_out=False)
-    model.fit("plain", data.pick(train), head="keypoints", method="deeppose", epochs=20, hold_out=False)
+    model.fit("plain", data.pick(train), head="deeppose", epochs=20, hold_out=False)
     heat, plain = (model.evaluate(name, data.pick(val)).metrics["pck20"] for name in ("pose", "plain"))
     assert heat >= plain + 0.05
 

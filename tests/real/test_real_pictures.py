@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 
 from onelook import Geometry, Model, read
 from onelook.cli import main
-from onelook.data.check import check
 from onelook.data.split import split
+from onelook.workflows.data import check
 
 DATA = Path(os.environ.get("ONELOOK_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 pytestmark = pytest.mark.real
@@ -93,8 +93,8 @@ def test_a_tail_gains_on_trashnet_and_the_forecast_holds() -> None:
     train, val = split(data, 0.3, 0)
     model = Model.new(geometry=Geometry(224))
     fitted = model.fit("kind", data.pick(train), budget=180)
-    assert fitted.climbed is not None
-    assert fitted.climbed.seconds <= 1.5 * 180  # promised 180 on a quiet machine
+    assert fitted.trained.search is not None
+    assert fitted.trained.search.seconds <= 1.5 * 180  # promised 180 on a quiet machine
     assert model.evaluate("kind", data.pick(val)).metrics["accuracy"] >= 0.9
 
 

@@ -8,11 +8,10 @@ from scipy import ndimage
 from torch import from_numpy, ones_like
 
 from onelook import Geometry, Model, read
-from onelook.data.check import check
-from onelook.data.masks import CAMVID
+from onelook.data.readers.masks import CAMVID
 from onelook.data.samples import mask_of
-from onelook.heads.facts import PixelFacts
-from onelook.measure_pixels import foreground_rand, pixel_error
+from onelook.metrics.pixels import foreground_rand, pixel_error
+from onelook.workflows.data import check
 
 from .test_real_pictures import need
 
@@ -34,7 +33,7 @@ def test_road_scenes_in_a_minute(tmp_path: Path) -> None:
     train, test = (read(need("camvid"), task="segment", split=side) for side in ("train", "test"))
     model = Model.new(geometry=Geometry(240), cache=tmp_path, device="cpu")
     fitted = model.fit("road", train.pick(range(0, len(train), 3)), head="segment", epochs=6, hold_out=False)
-    assert fitted.cut == 3
+    assert fitted.trained.cut == 3
     found = model.evaluate("road", test.pick(range(0, len(test), 6))).metrics
     assert found["pixel_accuracy"] > 0.78
     assert found["miou"] > 0.36
@@ -46,7 +45,7 @@ def test_membranes(tmp_path: Path) -> None:
     data = read(need("isbi2012_membrane"), task="segment")
     assert "0 read as background, 255 as foreground" in data.found
     model = Model.new(geometry=Geometry(256), cache=tmp_path, device="cpu")
-    how = {"augment": "aerial", "epochs": 30, "hold_out": False, "pixels": PixelFacts("dice")}
+    how = {"augment": "aerial", "epochs": 30, "hold_out": False, "loss": "dice"}
     model.fit("cells", data.pick(range(12)), head="segment", freeze="none", **how)  # type: ignore[arg-type]
     errors, rands, plain = [], [], []
     for sample, answers in zip(

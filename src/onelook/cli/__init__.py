@@ -5,44 +5,83 @@ shows the traceback. Results go to stdout, progress to stderr. Heavy imports hap
 ``onelook --help`` stays quick.
 """
 
+import contextlib
+import io
 import os
+import signal
 import sys
+import time
+from types import FrameType
+from typing import Any
 
 import typer
 
-from onelook.cli import bench, cache, compare, data, demo, doctor, info, predict, train
+from onelook.cli import bench, cache, compare, data, demo, doctor, info, predict, train, val
 from onelook.errors import OnelookError
 
+STARTED = time.monotonic()  # what budgets count from: importing is part of a command's time
 INTERRUPTED = 130
 
-app = typer.Typer(
-    name="onelook",
-    help="One look, every answer: a pretrained CNN looks at a picture once, many small heads answer.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: onelook train photos/ --task classify --name kind --model mine.onelook --val 0.25",
-)
-app.command()(train.train)
-app.command()(train.val)
-app.command()(predict.predict)
-app.command()(compare.compare)
-app.command()(info.info)
-app.command()(train.retrain)
-app.add_typer(data.app, name="data")
-app.add_typer(cache.app, name="cache")
-app.command()(bench.bench)
-app.command()(doctor.doctor)
-app.command()(demo.demo)
+
+def make_app(heads: bool = True) -> typer.Typer:
+    """The command line; ``heads``: whether ``train`` shows the options of all heads, for which their files are imported."""
+    app = typer.Typer(
+        name="onelook",
+        help="One look, every answer: a pretrained CNN looks at a picture once, many small heads answer.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog="Example: onelook train photos/ --task classify --name kind --model mine.onelook --val 0.25",
+    )
+    app.command()(_whole(train.train, heads))
+    app.command()(val.val)
+    app.command()(predict.predict)
+    app.command()(compare.compare)
+    app.command()(info.info)
+    app.command()(train.retrain)
+    app.add_typer(data.app, name="data")
+    app.add_typer(cache.app, name="cache")
+    app.command()(bench.bench)
+    app.command()(doctor.doctor)
+    app.command()(demo.demo)
+    return app
+
+
+def _whole(command: Any, heads: bool) -> Any:
+    if heads:
+        from onelook.cli.head_options import with_head_options
+
+        return with_head_options(command)
+
+    def short() -> None:
+        """Stands for the command in the list of commands."""
+
+    short.__name__, short.__doc__ = command.__name__, command.__doc__
+    return short
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        return make_app()
+    raise AttributeError(name)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 0 (done), 1 (findings), 2 (usage), 3 (unreadable input) or 130 (interrupted)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments or os.environ.get("ONELOOK_DEBUG") == "1"
+    for stream in (sys.stdout, sys.stderr):  # a file name that the terminal's encoding lacks is written with escapes
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, _terminated)
     try:
-        app([argument for argument in arguments if argument != "--debug"])
+        make_app(heads="train" in arguments)([argument for argument in arguments if argument != "--debug"])
     except OnelookError as error:
         if debug:
             raise

@@ -16,7 +16,7 @@ def bench(
 
     Example: onelook bench
     """
-    from onelook.bench import compare_looks
+    from onelook.workflows.bench import compare_looks
 
     found = compare_looks(backbone, batch)
     if json:

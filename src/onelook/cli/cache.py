@@ -15,7 +15,7 @@ def list_(json: Json = False) -> None:
 
     Example: onelook cache list
     """
-    from onelook.cache import default_root, list_caches
+    from onelook.looks.cache import default_root, list_caches
 
     entries = list(list_caches(default_root()))
     if json:
@@ -34,8 +34,8 @@ def clear(
 
     Example: onelook cache clear
     """
-    from onelook.cache import clear_caches, default_root, list_caches
     from onelook.errors import OnelookError
+    from onelook.looks.cache import clear_caches, default_root, list_caches
 
     known = [entry.key for entry in list_caches(default_root())]
     if key is not None and key not in known:

@@ -18,7 +18,6 @@ from onelook.cli.options import (
     duration,
     emit,
     names,
-    percent,
     progress,
     say,
     table,
@@ -45,23 +44,27 @@ def compare(
 
     Example: onelook compare dataset/ --task detect --methods fcos,faster_rcnn,fast_rcnn --budget 10m
     """
-    from onelook.compare import compare as run
-    from onelook.data.read import read
+    from onelook.cli import STARTED
     from onelook.errors import HeadError
-    from onelook.train import divide, usual_size
+    from onelook.heads import find_head
+    from onelook.heads.box_head import BoxHead
+    from onelook.workflows.compare import compare as run
+    from onelook.workflows.data import read
+    from onelook.workflows.train import divide
 
-    if task != "detect":
+    head = find_head(task)
+    if not issubclass(head, BoxHead):
         raise HeadError(f"--task {task}: only detect has methods to compare")
     everything = read(data, task=task, split=train_split)
     inside = read(data, task=task, split=val_split, classes=everything.classes) if val_split else None
-    sides = divide(everything, inside or val or (None if everything.side("val") else "0.25"), task=task, seed=seed)
+    sides = divide(everything, inside or val or (None if everything.side("val") else "0.25"), seed=seed)
     assert sides.val is not None
     found = run(
-        sides.train, sides.val, names(methods), budget=duration(budget), backbone=backbone, size=size or usual_size(task, sides.train),
+        sides.train, sides.val, names(methods), task=task, budget=duration(budget), begun=STARTED, backbone=backbone, size=size or head.input_size(sides.train),
         seed=seed, device=device.value, progress=progress(quiet),
     )  # fmt: skip
     if report:
-        from onelook.report import write_comparison
+        from onelook.workflows.compare import write_comparison
 
         write_comparison(report, found, data)
     if json:
@@ -79,9 +82,11 @@ def compare(
 
 def _rows(rows: Sequence[Any]) -> list[list[str]]:
     """What the table shows of every method that was trained."""
+    from onelook.metrics.judge import percent
+
     shown = []
     for row in rows:
         if row.error is None:
             times = [f"{row.minutes:.1f}", f"{row.ms:.1f}", f"{row.ms - row.ms_proposals:.1f}"]
-            shown.append([row.method, percent(row.ap50 or 0), percent(row.ap or 0), *times, f"{row.forwards:.0f}", f"{row.parameters:,}"])
+            shown.append([row.method, percent(row.ap50), percent(row.ap), *times, f"{row.forwards:.0f}", f"{row.parameters:,}"])
     return shown

@@ -13,7 +13,7 @@ from onelook.cli.options import (
     Json,
     RecipeName,
     Seed,
-    TaskName,
+    Task,
     TrainSplit,
     ValSplit,
     emit,
@@ -33,7 +33,7 @@ def _group() -> None:
 def check(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Class folders, or a CSV with a path column.")],
     val: Annotated[Path | None, typer.Option(metavar="DATA", help="Validation pictures kept elsewhere.")] = None,
-    task: Annotated[TaskName, typer.Option(help="What the pictures are labelled for.")] = TaskName.classify,
+    task: Task = "classify",
     train_split: TrainSplit = None,
     val_split: ValSplit = None,
     columns: Columns = None,
@@ -44,9 +44,9 @@ def check(
 
     Example: onelook data check photos/
     """
-    from onelook.data.check import check as run
+    from onelook.workflows.data import check as run
 
-    report = run(data, task=task.value, columns=names(columns), val=val, train_split=train_split, val_split=val_split, ignore=names(ignore))
+    report = run(data, task=task, columns=names(columns), val=val, train_split=train_split, val_split=val_split, ignore=names(ignore))
     if json:
         emit(report.to_json())
     else:
@@ -63,16 +63,16 @@ def convert(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Boxes or key points in any format that is read.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder for labels and pictures.")],
     to: Annotated[FormatName, typer.Option(help="The format to write.")],
-    task: Annotated[TaskName, typer.Option(help="detect for boxes, keypoints for key points.")] = TaskName.detect,
+    task: Task = "detect",
     split: Annotated[str | None, typer.Option(metavar="NAME", help="Only this part of DATA.")] = None,
 ) -> None:
     """Write boxes or key points in another format, pictures included.
 
     Example: onelook data convert VOC2007/ --to yolo --out yolo/
     """
-    from onelook.data.convert import convert as run
+    from onelook.workflows.data import convert as run
 
-    written = run(data, out, to.value, task=task.value, split=split)
+    written = run(data, out, to.value, task=task, split=split)
     say(f"{written.describe()}; written as {to.value} into {out}")
 
 
@@ -80,7 +80,7 @@ def convert(
 def views(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled pictures.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the sheet is written (.png or .jpg).")],
-    task: Annotated[TaskName, typer.Option(help="Boxes and masks are drawn as they move along.")] = TaskName.classify,
+    task: Task = "classify",
     augment: Augment = RecipeName.light,
     views: Annotated[int, typer.Option(min=1, max=64, help="Views of each picture.")] = 8,
     pictures: Annotated[int, typer.Option(min=1, max=64, help="How many pictures, spread over the data.")] = 6,
@@ -90,11 +90,12 @@ def views(
 
     Example: onelook data views photos/ --augment photo --out sheet.png
     """
+    from onelook.answers.canvas import save_picture
     from onelook.data.augment import recipe_by_name
-    from onelook.data.read import read
-    from onelook.draw import save_picture, views_sheet
+    from onelook.report.views import views_sheet
+    from onelook.workflows.data import read
 
-    samples = read(data, task=task.value).samples
+    samples = read(data, task=task).samples
     chosen = samples[:: max(1, len(samples) // pictures)][:pictures]
     save_picture(views_sheet(chosen, recipe_by_name(augment.value), views, seed), out)
     say(f"{len(chosen)} pictures, {views} views each: {out}")

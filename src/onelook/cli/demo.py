@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from onelook.cli.options import Json, Quiet, Seed, emit, headline, percent, progress, say, table
+from onelook.cli.options import Json, Quiet, Seed, emit, progress, say, table
 
 
 def demo(
@@ -18,7 +18,8 @@ def demo(
 
     Example: onelook demo
     """
-    from onelook.demo import HEADS, LICENCE, PAPER, run
+    from onelook.metrics.judge import percent
+    from onelook.workflows.demo import HEADS, LICENCE, PAPER, run
 
     shown = progress(quiet)
     shown.say(f"2,624 electroluminescence pictures of solar cells (Buerhop-Lutz et al. 2018; {LICENCE})")
@@ -27,7 +28,7 @@ def demo(
         emit(found.to_json())
         return
     for name, result in found.heads.items():
-        say(f"{name} ({HEADS[name]}): {headline(result['metrics'])}")
+        say(f"{name} ({HEADS[name]}): {result['said']}")
     say("the paper on 656 cells: " + ", ".join(f"{method} {percent(share)}" for method, share in PAPER.items()))
     rows = [[part.part, f"{part.macs / 1e6:,.1f} M", f"{part.bytes / 1e6:.2f} MB", f"{part.ms:.2f}"] for part in found.bill.parts]
     table(["part", "MACs", "size", "ms a picture"], rows)

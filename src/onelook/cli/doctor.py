@@ -31,9 +31,9 @@ def doctor(json: Json = False) -> None:
     from importlib.metadata import PackageNotFoundError, version
 
     from onelook import __version__
-    from onelook.cache import default_root
+    from onelook.backbones.weights import packaged_lite0
     from onelook.errors import WeightsMissing
-    from onelook.weights import packaged_lite0
+    from onelook.looks.cache import default_root
 
     def installed(package: str) -> str | None:
         try:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from onelook.cli.options import Json, Weights, emit, headline, say, table
+from onelook.cli.options import Json, Weights, emit, say, table
 
 
 def info(
@@ -14,19 +14,19 @@ def info(
     weights: Weights = None,
     json: Json = False,
 ) -> None:
-    """Show backbone, heads, classes, licences, and the price of every part.
+    """Show backbone, heads, classes, licences, and what every part costs.
 
     Example: onelook info mine.onelook
     """
+    from onelook.backbones.weights import DEFAULT_BACKBONE
     from onelook.model import Model
-    from onelook.price import price
-    from onelook.weights import DEFAULT_BACKBONE
+    from onelook.profile import profile
 
     model = Model.load(file, weights=weights) if file else Model.new(backbone or DEFAULT_BACKBONE, weights=weights)
     if not model.heads and not model.backbone.class_names:
         say(model.backbone.summary())
         return
-    bill = price(model)
+    bill = profile(model)
     result = _facts(model, file) | bill.to_json()
     if json:
         emit(result)
@@ -34,7 +34,7 @@ def info(
     say(model.backbone.summary())
     for name, head in result["heads"].items():
         classes = ", ".join(head["classes"][:12]) + (" ..." if len(head["classes"]) > 12 else "")
-        done = headline(head["metrics"]) if head["metrics"] else "ready"
+        done = model.head(name).judge().in_words(head["metrics"]) if head["metrics"].get("n") else "ready"
         how = f" by {head['method']}" if head["method"] not in ("", head["task"]) else ""
         say(f"{name}: {head['task']}{how} ({classes}); {head['cut']}; reads {_in_words(head['reads'])}; {done}")
     rows = [[p.part, f"{p.parameters:,}", f"{p.macs / 1e6:,.1f} M", f"{p.bytes / 1e6:,.2f} MB", f"{p.ms:.2f}"] for p in bill.parts]
@@ -56,14 +56,15 @@ def _in_words(reads: dict[str, Any]) -> str:
 
 
 def _facts(model: Any, file: Path | None) -> dict[str, Any]:
-    from onelook.tail import frozen_in_words
+    from onelook.heads.tail import frozen_in_words
+    from onelook.modelparts import READY
 
     backbone = model.backbone
     heads = {}
-    for name in list(model.heads) or ["imagenet"]:
+    for name in list(model.heads) or [READY]:
         head, record, geometry = model.head(name), model.records.get(name), model.geometry_of(name)
         heads[name] = {
-            "task": head.task,
+            "task": head.core.task,
             "classes": list(head.classes),
             "cut": frozen_in_words(backbone.stage_names, record.cut if record else len(backbone.stages)),
             "method": record.method if record else "",
@@ -74,7 +75,7 @@ def _facts(model: Any, file: Path | None) -> dict[str, Any]:
                 "regions": head.needs.regions,
             },
             "geometry": {"mode": geometry.mode, "size": geometry.size},
-            "form": getattr(head, "form", None),
+            "config": record.config if record else {},
             "metrics": record.metrics if record else {},
             "training": record.training if record else {},
         }

@@ -16,7 +16,9 @@ def predict(
     ] = None,
     heads: Annotated[str | None, typer.Option(metavar="A,B", help="Which heads to ask (default: all).")] = None,
     draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Write pictures with their answers here.")] = None,
-    conf: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lowest score of boxes (0.001: all, to recompute AP).")] = 0.2,
+    conf: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Lowest score of boxes (default: 0.2; 0.001: all, to recompute AP).")
+    ] = None,
     masks: Annotated[Path | None, typer.Option(metavar="DIR", help="Write what pixels are as index PNGs here.")] = None,
     instances: Annotated[InstanceName | None, typer.Option(help="Tell single objects apart in what pixels are.")] = None,
     tiles: Tiles = False,
@@ -29,7 +31,6 @@ def predict(
 
     Example: onelook predict photos/ --model mine.onelook --json
     """
-    from onelook.answers import in_words
     from onelook.errors import DataError
     from onelook.model import Model
 
@@ -45,14 +46,14 @@ def predict(
         if json:
             emit(answers.to_json())
         elif answers.error is None:
-            say(f"{answers.path}: " + "; ".join(f"{name} {in_words(answer)}" for name, answer in answers.answers.items()))
+            say(f"{answers.path}: {answers}")
         if draw is not None and answers.error is None:
-            from onelook.draw import draw_answers
+            from onelook.answers.drawing import draw_answers
 
             draw.mkdir(parents=True, exist_ok=True)
             draw_answers(answers).save(_unused(draw / f"{answers.path.stem}.png", written))
         if masks is not None and answers.error is None:
-            from onelook.draw import save_masks
+            from onelook.answers.drawing import save_masks
 
             save_masks(answers, masks, _unused(masks / f"{answers.path.stem}.png", written))
     if count == 0:

@@ -35,8 +35,8 @@ from torchvision.transforms.v2.functional import InterpolationMode
 
 from onelook.data.pictures import open_picture
 from onelook.errors import DataError, PictureError
-from onelook.masks import IGNORE
-from onelook.objects import Objects
+from onelook.geometry.masks import IGNORE
+from onelook.geometry.objects import Objects
 
 VERSION = 3  # part of the cache's key: change it whenever the pixels of a view change
 PCA_DEVIATION = 0.1  # of the factor on each component, as in the paper

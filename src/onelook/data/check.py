@@ -4,7 +4,6 @@ onelook data check photos/
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +12,12 @@ from typing import Any
 import torch
 from PIL import Image
 
-from onelook.data.folders import class_folders, is_picture, sides
+from onelook.data.kinds import Single
 from onelook.data.pictures import ahead, open_picture, read_bytes
-from onelook.data.read import OBJECT_TASKS, read
+from onelook.data.read import read_kinds
+from onelook.data.readers.folders import class_folders, is_picture, sides
 from onelook.data.samples import Dataset, Finding, Sample
 from onelook.errors import DataError, PictureError
-from onelook.masks import Mask
-from onelook.objects import Objects
 
 TINY_CLASS = 10
 TINY_PICTURE = 16
@@ -48,9 +46,9 @@ class Report:
 def check(
     source: Path | str,
     *,
-    task: str = "classify",
+    kinds: Sequence[str] = ("single", "multi"),
     columns: Sequence[str] = (),
-    val: Path | None = None,
+    val: Path | str | None = None,
     train_split: str | None = None,
     val_split: str | None = None,
     ignore: Sequence[str] = (),
@@ -63,15 +61,15 @@ def check(
     masks: missing-mask, missing-picture, unknown-value, size-mismatch, all-ignored.
     """
     source = Path(source)
-    data = read(source, task=task, columns=columns, split=train_split, ignore=ignore)
+    data = read_kinds(source, kinds, columns=columns, split=train_split, ignore=ignore)
     samples, read_of = list(data.samples), list(data.findings)
     if val is not None or val_split is not None:
-        beside = read(val or source, task=task, columns=columns, split=val_split, ignore=ignore)
+        beside = read_kinds(val or source, kinds, columns=columns, split=val_split, ignore=ignore)
         if beside.classes != data.classes:
             data, samples, beside = _same_names(data, samples, beside)
         samples = [_on_side(sample, "train") for sample in samples] + [_on_side(sample, "val") for sample in beside.samples]
         read_of += [finding for finding in beside.findings if finding not in read_of]
-    folders = () if task in (*OBJECT_TASKS, "segment") else _of_folders(source)
+    folders = _of_folders(source) if data.kind == Single.name and source.is_dir() else ()
     findings = [*read_of, *folders, *_of_classes(data, samples), *_of_pictures(samples, data)]
     order = {"unreadable": 0, "not-a-picture": 1, "leak": 2, "two-labels": 3, "duplicate": 4}
     findings.sort(key=lambda finding: (order.get(finding.kind, 9), finding.kind, finding.file))
@@ -93,22 +91,22 @@ def _of_folders(root: Path) -> Iterator[Finding]:
 
 def _of_classes(data: Dataset, samples: list[Sample]) -> Iterator[Finding]:
     source = str(data.source)
-    if data.kind in ("values", "points"):
+    kind = data.targets
+    if not kind.named:
         return
     counts = dict.fromkeys(data.classes, 0)
     by_side: dict[str, set[str]] = {}
     for sample in samples:
-        for name in _labels(sample, data):
+        for name in kind.names(sample.target, data.classes):
             counts[name] += 1
             by_side.setdefault(sample.side or "all", set()).add(name)
-    if data.kind in ("single", "masks") and sum(1 for count in counts.values() if count) < 2:
+    if kind.exclusive and sum(1 for count in counts.values() if count) < 2:
         yield Finding("one-class", source, "there is only one class with pictures; two are needed")
     for name, count in counts.items():
-        if data.kind == "masks" and not count:
+        if kind.declared and not count:
             yield Finding("empty-class", source, f"no pixel of class {name}; nothing can be learned of it")
         if 0 < count < TINY_CLASS:
-            what = "boxes" if data.kind == "objects" else "pictures"
-            yield Finding("tiny-class", source, f"class {name} has {count} {what}; {TINY_CLASS} or more are wanted")
+            yield Finding("tiny-class", source, f"class {name} has {count} {kind.counted[1]}; {TINY_CLASS} or more are wanted")
     if {"train", "val"} <= by_side.keys():
         for name in sorted(by_side["train"] ^ by_side["val"]):
             side = "training" if name in by_side["train"] else "validation"
@@ -152,29 +150,12 @@ def _of_pictures(samples: Iterable[Sample], data: Dataset) -> Iterator[Finding]:
 def _copies(same: list[Sample], data: Dataset) -> Finding:
     first, *rest = same
     others = tuple(str(sample.path) for sample in rest)
-    labels = [_described(sample, data) for sample in same]
+    labels = [data.targets.in_words(sample.target, data.classes) for sample in same]
     if len(set(labels)) > 1:
         return Finding("two-labels", str(first.path), f"the same picture is labelled {' and '.join(dict.fromkeys(labels))}", others)
     if {"train", "val"} <= {sample.side for sample in same}:
         return Finding("leak", str(first.path), "the same picture is in training and validation", others)
     return Finding("duplicate", str(first.path), "the same picture is there more than once", others)
-
-
-def _described(sample: Sample, data: Dataset) -> str:
-    """What a picture is labelled with, in words; of objects how many of each class."""
-    if isinstance(sample.target, Objects):
-        return ", ".join(f"{count} {name}" for name, count in sorted(Counter(_labels(sample, data)).items())) or "nothing"
-    return str(sample.target) if data.kind == "values" else " + ".join(_labels(sample, data))
-
-
-def _labels(sample: Sample, data: Dataset) -> list[str]:
-    if isinstance(sample.target, int):
-        return [data.classes[sample.target]]
-    if isinstance(sample.target, Mask):
-        return [name for name, count in zip(data.classes, sample.target.pixels, strict=True) if count]
-    if isinstance(sample.target, Objects):
-        return [data.classes[label] for label in sample.target.labels.tolist()] if data.kind == "objects" else []
-    return [name for name, value in zip(data.classes, sample.target, strict=True) if value]
 
 
 def _on_side(sample: Sample, side: str) -> Sample:
@@ -183,7 +164,7 @@ def _on_side(sample: Sample, side: str) -> Sample:
 
 def _same_names(data: Dataset, samples: list[Sample], beside: Dataset) -> tuple[Dataset, list[Sample], Dataset]:
     """Read both again under the union of their class names, so that ids mean the same."""
-    if data.kind not in ("single", "objects") or data.kind != beside.kind:
+    if not data.targets.joins or data.kind != beside.kind:
         raise DataError(
             f"{beside.source}: its columns ({', '.join(beside.classes)}) are not those of {data.source} ({', '.join(data.classes)})"
         )

@@ -5,11 +5,12 @@ python -c "from onelook.data.pictures import open_picture; print(open_picture('p
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from glob import glob
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -24,6 +25,36 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", 
 LARGEST_PIXELS = 178_956_970  # PIL's own bound against decompression bombs: twice 1 GiB / 4 / 3
 
 
+class _QuietPil:
+    """PIL's warnings (of large pictures, of odd metadata) are ignored while any thread decodes; no other warning is touched."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = Lock(), 0
+        self._entry: object = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+                self._entry = warnings.filters[0]
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._entry in warnings.filters:
+                warnings.filters.remove(self._entry)  # type: ignore[attr-defined]
+
+
+_QUIET = _QuietPil()
+
+
+def _opened(path: Path | str, content: bytes | None = None) -> Image.Image:
+    """The picture of a file or of its bytes, not yet decoded; PostScript is no picture here, because it would be run by Ghostscript."""
+    Image.init()
+    return Image.open(BytesIO(content) if content is not None else path, formats=[name for name in Image.OPEN if name != "EPS"])
+
+
 def open_picture(path: Path | str, *, content: bytes | None = None, at_least: int | None = None) -> Image.Image:
     """One picture as 8-bit RGB, upright.
 
@@ -33,14 +64,12 @@ def open_picture(path: Path | str, *, content: bytes | None = None, at_least: in
     as the shorter side keeps this many pixels. Raises PictureError.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PIL warns of large pictures and odd metadata; what matters is raised below
-            with Image.open(BytesIO(content) if content is not None else path) as picture:
-                if at_least:
-                    shrink = max(1, min(picture.size) // at_least)
-                    picture.draft("RGB", (picture.width // shrink, picture.height // shrink))
-                picture.load()
-                return _to_rgb(ImageOps.exif_transpose(picture))
+        with _QUIET, _opened(path, content) as picture:
+            if at_least:
+                shrink = max(1, min(picture.size) // at_least)
+                picture.draft("RGB", (picture.width // shrink, picture.height // shrink))
+            picture.load()
+            return _to_rgb(ImageOps.exif_transpose(picture))
     except Image.DecompressionBombError as error:
         raise PictureError(f"{path}: larger than {LARGEST_PIXELS / 1e6:.0f} million pixels; save it smaller first") from error
     except FileNotFoundError as error:
@@ -56,11 +85,9 @@ def open_picture(path: Path | str, *, content: bytes | None = None, at_least: in
 def open_raw(path: Path | str) -> Image.Image:
     """A file's picture in its own mode and values, upright: for masks. Raises PictureError."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
-                picture.load()
-                return ImageOps.exif_transpose(picture)
+        with _QUIET, _opened(path) as picture:
+            picture.load()
+            return ImageOps.exif_transpose(picture)
     except FileNotFoundError as error:
         raise PictureError(f"{path}: no such file") from error
     except Exception as error:  # as in open_picture: decoders raise whatever they like
@@ -70,11 +97,9 @@ def open_raw(path: Path | str) -> Image.Image:
 def picture_size(path: Path | str, content: bytes | None = None) -> tuple[int, int]:
     """Width and height of the upright picture, from its header. Raises PictureError."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(BytesIO(content) if content is not None else path) as picture:
-                turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-                return (picture.height, picture.width) if turned else picture.size
+        with _QUIET, _opened(path, content) as picture:
+            turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            return (picture.height, picture.width) if turned else picture.size
     except FileNotFoundError as error:
         raise PictureError(f"{path}: no such file") from error
     except Exception as error:  # as in open_picture: decoders raise whatever they like
@@ -110,7 +135,7 @@ def find_pictures(patterns: Iterable[str | Path]) -> Iterator[Path]:
                 yield file
 
 
-def ahead(work: Callable[[Item], Result], items: Iterable[Item], *, workers: int = 2, depth: int = 64) -> Iterator[Result]:
+def ahead(work: Callable[[Item], Result], items: Iterable[Item], *, workers: int = 2, depth: int = 64) -> Generator[Result, None, None]:
     """``map(work, items)`` in order, computed in threads at most ``depth`` items ahead, so memory stays bounded."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="onelook-decode")
     waiting: list[Future[Result]] = []

@@ -6,17 +6,17 @@ python -c "from onelook import read; print(read('photos/').describe())"
 import os
 import re
 import shutil
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from onelook.masks import Mask
-from onelook.objects import Layout, Objects
+from onelook.data.kinds import KINDS, Kind, Target
+from onelook.errors import DataError
+from onelook.geometry.masks import Mask
+from onelook.geometry.objects import Layout, Objects
 
 TRAIN_NAMES, VAL_NAMES = ("train", "training"), ("val", "valid", "validation", "test")
-Target = int | tuple[float, ...] | Objects | Mask
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ class Sample:
 class Dataset:
     """Samples with the names that their targets refer to.
 
-    ``kind``: "single" (targets are class ids), "multi" (0/1 per class), "values" (numbers per column), "objects" (boxes with class ids),
-    "points" (objects with key points; ``classes`` are the points' names) or "masks" (a class id for every pixel).
+    ``kind``: of targets, a name in ``onelook.data.kinds``; of key points ``classes`` are the points' names.
     ``source``: the folder or file that it was read from; ``found``: one line saying what the reader recognised.
     ``layout``: of key points. ``findings``: what the reader left out or mended, and why.
     """
@@ -70,9 +69,9 @@ class Dataset:
         return len(self.samples)
 
     @property
-    def of_objects(self) -> bool:
-        """Whether targets are ``Objects``."""
-        return self.kind in ("objects", "points")
+    def targets(self) -> Kind:
+        """What is known of its kind of targets."""
+        return KINDS[self.kind]
 
     def pick(self, indices: Sequence[int]) -> "Dataset":
         """The same data set with only these samples."""
@@ -83,31 +82,20 @@ class Dataset:
         return self.pick([index for index, sample in enumerate(self.samples) if sample.side == side])
 
     def counts(self) -> dict[str, int]:
-        """Class -> number of samples (of ones, for several labels)."""
-        if self.kind == "single":
-            counted = Counter(sample.target for sample in self.samples)
-            return {name: counted[index] for index, name in enumerate(self.classes)}
-        if self.kind == "multi":
-            rows = [sample.target for sample in self.samples if isinstance(sample.target, tuple)]
-            return {name: int(sum(row[index] for row in rows)) for index, name in enumerate(self.classes)}
-        if self.kind == "objects":
-            found = Counter(
-                label for sample in self.samples if isinstance(sample.target, Objects) for label in sample.target.labels.tolist()
-            )
-            return {name: found[index] for index, name in enumerate(self.classes)}
-        if self.kind == "points":
-            seen = [objects.points[..., 2] > 0 for sample in self.samples if len(objects := objects_of(sample))]
-            return {name: int(sum(int(rows[:, index].sum()) for rows in seen)) for index, name in enumerate(self.classes)}
-        if self.kind == "masks":
-            shown = [mask_of(sample).pixels for sample in self.samples]
-            return {name: sum(pixels[index] > 0 for pixels in shown) for index, name in enumerate(self.classes)}
-        return {name: len(self.samples) for name in self.classes}
+        """Class -> how often it is there, as its kind counts."""
+        return self.targets.counts([sample.target for sample in self.samples], self.classes)
 
     def describe(self) -> str:
         """What was read, in one line."""
-        what = {"objects": "boxes ", "points": "points ", "masks": "shown in "}.get(self.kind, "")
         left = f"; {len(self.findings)} findings (see: onelook data check)" if self.findings else ""
-        return f"{self.found}: {len(self.samples)} pictures; {what}" + ", ".join(f"{name} {n}" for name, n in self.counts().items()) + left
+        counts = ", ".join(f"{name} {n}" for name, n in self.counts().items())
+        return f"{self.found}: {len(self.samples)} pictures; {self.targets.described}{counts}{left}"
+
+    def refuse_unlearnable(self) -> None:
+        """Raise DataError unless there are two pictures, and what its kind of targets takes to be learned from."""
+        if len(self) < 2:
+            raise DataError(f"{self.source}: {len(self)} usable pictures; at least 2 are needed")
+        self.targets.refuse(self)
 
 
 def objects_of(sample: Sample) -> Objects:

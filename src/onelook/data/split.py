@@ -6,16 +6,13 @@ onelook train photos/ --val 0.25 --seed 0 ...      # writes the split down besid
 import csv
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, StratifiedShuffleSplit
 
-from onelook.data.samples import Dataset, Sample, objects_of
+from onelook.data.samples import Dataset
 from onelook.errors import DataError
-from onelook.masks import Mask
-from onelook.objects import Objects
 
 
 def split(data: Dataset, share: float, seed: int) -> tuple[list[int], list[int]]:
@@ -68,36 +65,16 @@ def write_split(path: Path, train: Dataset, val: Dataset | None) -> None:
     root = path.parent.resolve()
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        columns = ["label"] if train.kind == "single" else list(train.classes) if train.kind in ("multi", "values") else []
-        writer.writerow(["path", *columns, "split"])
+        writer.writerow(["path", *train.targets.columns(train.classes), "split"])
         for side, data in (("train", train), ("val", val)):
             for sample in data.samples if data else ():
-                target = sample.target
-                if isinstance(target, Objects | Mask):
-                    cells = []
-                else:
-                    cells = [train.classes[target]] if isinstance(target, int) else [f"{value:g}" for value in target]
+                cells = train.targets.cells(sample.target, train.classes)
                 writer.writerow([_relative(sample.path, root), *cells, side])
 
 
 def strata(data: Dataset) -> np.ndarray:
-    """A small integer per sample to stratify by: the class, the set of labels, the tercile of the first value, the rarest class in it."""
-    targets: Sequence[object] = [sample.target for sample in data.samples]
-    if data.of_objects or data.kind == "masks":
-        counts = [*data.counts().values(), 0]
-        present = [_classes_in(sample) if data.kind != "points" else set() for sample in data.samples]
-        return np.array([min(labels, key=counts.__getitem__, default=len(counts) - 1) for labels in present], dtype=np.int64)
-    if data.kind == "values":
-        first = np.array([target[0] for target in targets if isinstance(target, tuple)])
-        return np.searchsorted(np.quantile(first, [1 / 3, 2 / 3]), first).astype(np.int64)
-    return np.unique(np.array([str(target) for target in targets]), return_inverse=True)[1]
-
-
-def _classes_in(sample: Sample) -> set[int]:
-    """The ids of the classes of which a picture shows something."""
-    if isinstance(sample.target, Mask):
-        return {index for index, count in enumerate(sample.target.pixels) if count}
-    return set(objects_of(sample).labels.tolist())
+    """A small integer (n,) to stratify by, as the kind of targets says."""
+    return data.targets.strata([sample.target for sample in data.samples], data.classes)
 
 
 def groups(data: Dataset) -> np.ndarray:

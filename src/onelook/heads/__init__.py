@@ -1,98 +1,134 @@
-"""Heads: one file per method. A head reads a look, never pixels, never the backbone.
+"""Heads: one file a method. Adding one costs its file, its test, and its line in HEADS.
 
-Adding one costs its file, its test, and its line in HEADS. What every head must do is ``Head``;
-``tests/contract/test_heads.py`` holds every entry of HEADS to it.
+Methods of other packages are known too: named by the entry point group ``onelook.heads``, or given to ``register``.
+``tests/contract/test_heads.py`` holds every entry to what ``onelook.heads.base`` says.
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
 
-from torch import Tensor, nn
+from onelook.errors import HeadError
+from onelook.heads.base import AnyHead
+from onelook.heads.options import options_of
 
-from onelook.answers import Answer
-from onelook.heads.classify import Classify
-from onelook.heads.deeppose import DeepPose
-from onelook.heads.facts import Facts
-from onelook.heads.fast_rcnn import FastRcnn, SppNet
-from onelook.heads.faster_rcnn import FasterRcnn
-from onelook.heads.fcos import Fcos
-from onelook.heads.heatmap import HeatMap
-from onelook.heads.localize import Localize
-from onelook.heads.overfeat import OverFeat
-from onelook.heads.rcnn import Rcnn, Windows
-from onelook.heads.regress import Regress
-from onelook.heads.unet import UNet
-from onelook.heads.unet2015 import FromPixels
-from onelook.heads.yolo import Yolo
-from onelook.look import Look, Needs, Placement
+GROUP = "onelook.heads"
 
 
-class Head(Protocol):
-    """The names that heads agree on (they are ``nn.Module``s, not subclasses of this).
+class Heads(Mapping[str, type[AnyHead]]):
+    """Method -> its class, imported when it is first asked for, so that a command loads only what it uses."""
 
-    ``vector``: raw answers are vectors (B, K), which can be averaged; else the head is an ``ObjectHead``.
-    """
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._places = dict(places)
+        self._classes: dict[str, type[AnyHead]] = {}
+        self._looked_outside = False
 
-    task: str
-    vector: bool
-    classes: tuple[str, ...]
-    temperature: float
+    def __getitem__(self, method: str) -> type[AnyHead]:
+        if method not in self._classes and method not in self._places:
+            self._look_outside()
+        if method not in self._classes:
+            module, name = self._places[method].split(":")
+            self._classes[method] = getattr(import_module(module), name)
+        return self._classes[method]
+
+    def __iter__(self) -> Iterator[str]:
+        self._look_outside()
+        return iter(dict.fromkeys([*self._places, *self._classes]))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def register(self, head: type[AnyHead]) -> type[AnyHead]:
+        """Make a class of another package a method. Raises HeadError if its name is taken by another class."""
+        if head.method in self._places or self._classes.get(head.method, head) is not head:
+            raise HeadError(f"a method {head.method!r} is there already; give {head.__name__} another name")
+        self._classes[head.method] = head
+        return head
 
     @property
-    def needs(self) -> Needs: ...
-    def __call__(self, look: Look) -> Any: ...
-    def loss(self, raw: Any, target: Any) -> dict[str, Tensor]: ...
-    def answer(self, raw: Any, placements: Sequence[Placement]) -> list[Answer]: ...
-    def merge(self, raws: Any) -> Any: ...
-    def judge(self) -> Any: ...
-    def config(self) -> dict[str, Any]: ...
+    def own(self) -> frozenset[str]:
+        """The methods that are known without asking other packages."""
+        return frozenset(self._places) | frozenset(self._classes)
+
+    def _look_outside(self) -> None:
+        if not self._looked_outside:
+            self._looked_outside = True
+            for entry in entry_points(group=GROUP):
+                self._places.setdefault(entry.name, entry.value)
 
 
-class ObjectHead(Head, Protocol):
-    """A head that finds objects or points: ``find`` gives what is merged and judged, ``say`` what a user reads of it.
+HEADS = Heads(
+    {  # method -> where its class stands; of each task the usual method first
+        "classify": "onelook.heads.classify:Classify",
+        "regress": "onelook.heads.regress:Regress",
+        "localize": "onelook.heads.localize:Localize",
+        "heatmap": "onelook.heads.heatmap:HeatMap",
+        "deeppose": "onelook.heads.deeppose:DeepPose",
+        "fcos": "onelook.heads.fcos:Fcos",
+        "yolo": "onelook.heads.yolo:Yolo",
+        "faster_rcnn": "onelook.heads.faster_rcnn:FasterRcnn",
+        "fast_rcnn": "onelook.heads.fast_rcnn:FastRcnn",
+        "sppnet": "onelook.heads.fast_rcnn:SppNet",
+        "rcnn": "onelook.heads.rcnn:Rcnn",
+        "overfeat": "onelook.heads.overfeat:OverFeat",
+        "windows": "onelook.heads.rcnn:Windows",
+        "unet": "onelook.heads.unet:UNet",
+        "unet2015": "onelook.heads.unet2015:FromPixels",
+    }
+)
+register = HEADS.register
 
-    ``mirrored``: the same as found in the mirror image of a picture of size ``frame``.
 
-    Targets are one ``Objects`` a picture, in input pixels for ``loss``, in original pixels for the judge. ``fresh`` makes an untrained one.
+def tasks() -> dict[str, tuple[str, ...]]:
+    """Task -> its methods, the usual one first."""
+    found: dict[str, tuple[str, ...]] = {}
+    for method, head in HEADS.items():
+        found[head.task] = (*found.get(head.task, ()), method)
+    return found
+
+
+def methods_of(task: str) -> tuple[str, ...]:
+    """The methods of a task, the usual one first. Raises HeadError naming the tasks there are."""
+    known = tasks()
+    if task not in known:
+        raise HeadError(f"task {task!r} is unknown; use one of {', '.join(known)}")
+    return known[task]
+
+
+def kinds_of(task: str) -> tuple[str, ...]:
+    """The kinds of targets that a task's methods learn from. Raises HeadError for an unknown task."""
+    if task in HEADS.own and HEADS[task].task == task:  # named like its usual method: no need to load all
+        return HEADS[task].learns_from
+    return tuple(dict.fromkeys(kind for method in methods_of(task) for kind in HEADS[method].learns_from))
+
+
+def find_head(head: "str | type[AnyHead]", method: str | None = None) -> type[AnyHead]:
+    """The class that is meant: a class, a method, or a task (its usual method, or ``method`` of it).
+
+    A class from elsewhere is registered. Raises HeadError with the names there are.
     """
+    if not isinstance(head, str):
+        return register(head) if HEADS.get(head.method) is not head else head
+    if method is None:
+        if head in HEADS:
+            return HEADS[head]
+        return HEADS[methods_of(head)[0]]
+    known = methods_of(head)
+    if method not in known:
+        raise HeadError(f"--method {method}: is no way to {head}; use one of {', '.join(known)}")
+    return HEADS[method]
 
-    def find(self, raw: Any, placements: Sequence[Placement]) -> list[Any]: ...
-    def say(self, found: Any) -> Answer: ...
-    def mirrored(self, found: Any, across: bool, down: bool, frame: tuple[int, int]) -> Any: ...
+
+def make_options(head: type[AnyHead], given: Mapping[str, Any]) -> Any:
+    """``head.Options`` from the options that were given. Raises HeadError for one that it does not have, naming the methods that do."""
+    own = {option.name: option for option in options_of(head.Options)}
+    for name in given:
+        if name not in own:
+            having = [method for method, other in HEADS.items() if name in {option.name for option in options_of(other.Options)}]
+            where = f"it is an option of {', '.join(having)}" if having else f"{head.method} has {', '.join(own) or 'no options'}"
+            raise HeadError(f"--{name}: {head.method} has no such option; {where}")
+    return head.Options(**{name: own[name].checked(value) for name, value in given.items()})
 
 
-TASKS: dict[str, tuple[str, ...]] = {  # task -> its methods, the usual one first
-    "classify": ("classify",),
-    "regress": ("regress",),
-    "localize": ("localize",),
-    "keypoints": ("heatmap", "deeppose"),
-    "detect": ("fcos", "yolo", "faster_rcnn", "fast_rcnn", "sppnet", "rcnn", "overfeat", "windows"),
-    "segment": ("unet", "unet2015"),
-}
-KINDS = {  # task -> kinds of data that it learns from, see ``Dataset``
-    "classify": ("single", "multi"),
-    "regress": ("values",),
-    "localize": ("objects",),
-    "keypoints": ("points",),
-    "detect": ("objects",),
-    "segment": ("masks",),
-}
-HEADS: dict[str, type[nn.Module]] = {
-    "classify": Classify,
-    "regress": Regress,
-    "localize": Localize,
-    "heatmap": HeatMap,
-    "deeppose": DeepPose,
-    "fcos": Fcos,
-    "yolo": Yolo,
-    "faster_rcnn": FasterRcnn,
-    "fast_rcnn": FastRcnn,
-    "sppnet": SppNet,
-    "rcnn": Rcnn,
-    "overfeat": OverFeat,
-    "windows": Windows,
-    "unet": UNet,
-    "unet2015": FromPixels,
-}
-
-__all__ = ["HEADS", "KINDS", "TASKS", "Classify", "Facts", "Head", "ObjectHead", "Regress"]
+__all__ = ["HEADS", "find_head", "kinds_of", "make_options", "methods_of", "register", "tasks"]

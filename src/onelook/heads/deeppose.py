@@ -8,17 +8,19 @@ the error is learned beside the point, Kendall & Gal 2017, section 3); no cascad
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from onelook.heads.facts import Attach, Facts
-from onelook.heads.pose import FindsPoints
+from onelook.geometry.objects import Layout, Objects, main_person
+from onelook.geometry.placement import Placement
+from onelook.heads.context import Context
+from onelook.heads.keypoint_head import KeypointHead
+from onelook.heads.options import option
 from onelook.heads.pyramid import Pyramid, separable
-from onelook.look import Look, Needs, Placement
-from onelook.measure_points import main_person
-from onelook.objects import Layout, Objects
+from onelook.looks.features import Look, Needs
 
 WIDTH, HIDDEN, GRID = 64, 512, 7
 STRIDES = (16, 32)
@@ -26,8 +28,21 @@ NARROWEST, WIDEST = -5.0, 0.0  # logarithm of the scale of an error, in shares o
 POINT_WEIGHT, SCALE_WEIGHT = 10.0, 0.1
 
 
-class DeepPose(FindsPoints, nn.Module):
+Attach = Literal["conv", "embedding"]
+
+
+@dataclass(frozen=True)
+class DeepPoseOptions:
+    """``attach``: behind the last convolution, or to the embedding."""
+
+    attach: Attach = option("conv", "What a head of one box or of key points reads.")
+
+
+class DeepPose(KeypointHead[Tensor]):
     """Look -> (B, K, 3): x, y as shares of the input and the logarithm of the error's scale. Targets: ``Objects`` with key points."""
+
+    method = "deeppose"
+    Options = DeepPoseOptions
 
     def __init__(
         self,
@@ -57,13 +72,13 @@ class DeepPose(FindsPoints, nn.Module):
             nn.Linear(HIDDEN, 3 * len(classes)),
         )
 
-    @staticmethod
-    def fresh(facts: Facts) -> "DeepPose":
+    @classmethod
+    def fresh(cls, context: Context, options: DeepPoseOptions) -> "DeepPose":
         """An untrained head."""
-        layout = facts.layout or Layout(facts.classes)
+        layout = context.layout or Layout(context.classes)
         return DeepPose(
-            facts.classes, pairs=layout.pairs, skeleton=layout.skeleton, attach=facts.attach, channels=facts.pick(STRIDES),
-            inputs=facts.embedding_size,
+            context.classes, pairs=layout.pairs, skeleton=layout.skeleton, attach=options.attach, channels=context.pick(STRIDES),
+            inputs=context.embedding_size,
         )  # fmt: skip
 
     @property
@@ -94,7 +109,7 @@ class DeepPose(FindsPoints, nn.Module):
         count = max(1, len(points))
         return {"points": POINT_WEIGHT * sum(points, nothing) / count, "scales": SCALE_WEIGHT * sum(scales, nothing) / count}
 
-    def find(self, raw: Tensor, placements: Sequence[Placement]) -> list[Tensor]:
+    def postprocess(self, raw: Tensor, placements: Sequence[Placement]) -> list[Tensor]:
         """Points (K, 3) of each picture in its own pixels: x, y, and a score that falls with the error that is expected."""
         found = []
         for said, placement in zip(raw.detach(), placements, strict=True):

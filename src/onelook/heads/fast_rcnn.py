@@ -9,18 +9,19 @@ to them.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.ops import roi_pool
 
-from onelook.heads.detection import FindsBoxes
-from onelook.heads.facts import Facts
+from onelook.geometry.objects import Objects
+from onelook.heads.box_head import BoxHead
+from onelook.heads.context import Context
+from onelook.heads.options import NoOptions
 from onelook.heads.pyramid import Pyramid
-from onelook.heads.rois import RegionReader, Regions, region_boxes, region_losses, spread
-from onelook.look import Look, Needs
-from onelook.objects import Objects
+from onelook.heads.roi_head import RegionReader, Regions, region_boxes, region_losses, spread
+from onelook.looks.features import Look, Needs
 
 Pool = Literal["region", "pyramid"]
 WIDTH, HIDDEN, GRID = 64, 256, 7
@@ -29,11 +30,12 @@ STRIDES = (16, 32)
 PROPOSALS = 300
 
 
-class FastRcnn(FindsBoxes, nn.Module):
+class FastRcnn(BoxHead[Regions]):
     """Look with proposed regions -> ``Regions``. Targets: ``Objects``."""
 
+    method = "fast_rcnn"
     overlap = 0.4
-    pool_usual: Pool = "region"
+    pool_usual: ClassVar[Pool] = "region"
 
     def __init__(
         self, classes: Sequence[str], *, channels: Mapping[str, int], pool: Pool = "region", proposals: int = PROPOSALS, width: int = WIDTH
@@ -46,9 +48,9 @@ class FastRcnn(FindsBoxes, nn.Module):
         self.reader = RegionReader(cells * width, len(classes), HIDDEN)
 
     @classmethod
-    def fresh(cls, facts: Facts) -> "FastRcnn":
+    def fresh(cls, context: Context, options: NoOptions) -> "FastRcnn":
         """An untrained head."""
-        return cls(facts.classes, channels=facts.pick(STRIDES), pool=cls.pool_usual)
+        return cls(context.classes, channels=context.pick(STRIDES), pool=cls.pool_usual)
 
     @property
     def needs(self) -> Needs:
@@ -74,11 +76,12 @@ class FastRcnn(FindsBoxes, nn.Module):
         return region_boxes(raw)
 
     def loss(self, raw: Regions, target: Sequence[Objects]) -> dict[str, Tensor]:
-        """The second stage's losses, see ``onelook.heads.rois``."""
+        """The second stage's losses, see ``onelook.heads.roi_head``."""
         return region_losses(raw, target)
 
 
 class SppNet(FastRcnn):
     """Fast R-CNN with spatial pyramid pooling of its regions."""
 
-    pool_usual: Pool = "pyramid"
+    method = "sppnet"
+    pool_usual: ClassVar[Pool] = "pyramid"

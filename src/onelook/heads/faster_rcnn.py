@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import MultiScaleRoIAlign, batched_nms
 
-from onelook.anchors import cells
-from onelook.boxes import box_iou, cxcywh_to_xyxy, decode, encode
-from onelook.heads.detection import FindsBoxes
-from onelook.heads.facts import Facts
+from onelook.geometry.anchors import cells
+from onelook.geometry.boxes import box_iou, cxcywh_to_xyxy, decode, encode
+from onelook.geometry.objects import Objects
+from onelook.heads.box_head import BoxHead
+from onelook.heads.context import Context
+from onelook.heads.options import NoOptions
 from onelook.heads.pyramid import Pyramid, flat, separable
-from onelook.heads.rois import RegionReader, Regions, draw, region_boxes, region_losses
-from onelook.look import Look, Needs
-from onelook.objects import Objects
+from onelook.heads.roi_head import RegionReader, Regions, draw, region_boxes, region_losses
+from onelook.looks.features import Look, Needs
 
 WIDTH, HIDDEN, GRID = 64, 256, 7
 STRIDES = (8, 16, 32)
@@ -42,9 +43,10 @@ class Staged(Regions):
     shifts: Tensor
 
 
-class FasterRcnn(FindsBoxes, nn.Module):
+class FasterRcnn(BoxHead[Staged]):
     """Look -> ``Staged``. Targets: ``Objects``."""
 
+    method = "faster_rcnn"
     overlap = 0.4
 
     def __init__(self, classes: Sequence[str], *, channels: Mapping[str, int], width: int = WIDTH) -> None:
@@ -62,10 +64,10 @@ class FasterRcnn(FindsBoxes, nn.Module):
         self.align = MultiScaleRoIAlign(names, GRID, 2)
         self.reader = RegionReader(GRID * GRID * width, len(classes), HIDDEN)
 
-    @staticmethod
-    def fresh(facts: Facts) -> "FasterRcnn":
+    @classmethod
+    def fresh(cls, context: Context, options: NoOptions) -> "FasterRcnn":
         """An untrained head."""
-        return FasterRcnn(facts.classes, channels=facts.pick(STRIDES))
+        return FasterRcnn(context.classes, channels=context.pick(STRIDES))
 
     @property
     def needs(self) -> Needs:
@@ -85,7 +87,9 @@ class FasterRcnn(FindsBoxes, nn.Module):
         shifts = [flat([self.shifts(level)]).reshape(len(level), -1, 4) for level in read]
         every, logits, codes = torch.cat(anchors), torch.cat(objectness, dim=1), torch.cat(shifts, dim=1)
         counts = [len(one) for one in anchors]
-        boxes = torch.stack([propose(every, *pair, counts, (wide, high)) for pair in zip(logits.detach(), codes.detach(), strict=True)])
+        boxes = torch.stack(
+            [choose_proposals(every, *pair, counts, (wide, high)) for pair in zip(logits.detach(), codes.detach(), strict=True)]
+        )
         maps = {str(stride): level for stride, level in zip(self.pyramid.strides, levels, strict=True)}
         pooled = self.align(maps, list(boxes), [(high, wide)] * len(boxes)).flatten(1)
         kinds, moves = self.reader(pooled)
@@ -107,7 +111,7 @@ def anchors_of(height: int, width: int, stride: int) -> Tensor:
 
 
 @torch.no_grad()
-def propose(anchors: Tensor, objectness: Tensor, shifts: Tensor, counts: Sequence[int], frame: tuple[int, int]) -> Tensor:
+def choose_proposals(anchors: Tensor, objectness: Tensor, shifts: Tensor, counts: Sequence[int], frame: tuple[int, int]) -> Tensor:
     """PROPOSALS boxes (PROPOSALS, 4) of one picture, likeliest first, zeros where there are fewer; ``counts``: anchors of every map."""
     chosen, levels, start = [], [], 0
     for level, count in enumerate(counts):

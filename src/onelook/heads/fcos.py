@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import generalized_box_iou_loss
 
-from onelook.anchors import cells
-from onelook.boxes import box_iou
-from onelook.heads.detection import FindsBoxes
-from onelook.heads.facts import Facts
+from onelook.geometry.anchors import cells
+from onelook.geometry.boxes import box_iou
+from onelook.geometry.objects import Objects
+from onelook.heads.box_head import BoxHead
+from onelook.heads.context import Context
+from onelook.heads.options import NoOptions
 from onelook.heads.pyramid import Pyramid, flat, separable
-from onelook.look import Look, Needs
-from onelook.objects import Objects
+from onelook.looks.features import Look, Needs
 
 WIDTH, DEPTH = 64, 2
 STRIDES = (8, 16, 32)
@@ -48,8 +49,10 @@ class Cells:
     reach: Tensor
 
 
-class Fcos(FindsBoxes, nn.Module):
+class Fcos(BoxHead[Cells]):
     """Look -> ``Cells``. Targets: ``Objects``."""
+
+    method = "fcos"
 
     def __init__(self, classes: Sequence[str], *, channels: Mapping[str, int], width: int = WIDTH, depth: int = DEPTH) -> None:
         super().__init__()
@@ -66,10 +69,10 @@ class Fcos(FindsBoxes, nn.Module):
             near = -0.4 * torch.arange(BINS, dtype=torch.float32).repeat(4)  # boxes start two strides to each side
             cast(Tensor, reach.bias).data.copy_(near)
 
-    @staticmethod
-    def fresh(facts: Facts) -> "Fcos":
+    @classmethod
+    def fresh(cls, context: Context, options: NoOptions) -> "Fcos":
         """An untrained head."""
-        return Fcos(facts.classes, channels=facts.pick(STRIDES))
+        return Fcos(context.classes, channels=context.pick(STRIDES))
 
     @property
     def needs(self) -> Needs:

@@ -16,13 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from onelook.anchors import cells
-from onelook.heads.facts import Facts
-from onelook.heads.pose import FindsPoints
+from onelook.geometry.anchors import cells
+from onelook.geometry.objects import Layout, Objects, main_person
+from onelook.geometry.placement import Placement
+from onelook.heads.base import Usual
+from onelook.heads.context import Context
+from onelook.heads.keypoint_head import KeypointHead
+from onelook.heads.options import NoOptions
 from onelook.heads.pyramid import Pyramid, padding, separable
-from onelook.look import Look, Needs, Placement
-from onelook.measure_points import main_person
-from onelook.objects import Layout, Objects
+from onelook.looks.features import Look, Needs
 
 WIDTH, DEPTH = 96, 3
 STRIDES = (8, 16, 32)
@@ -40,8 +42,11 @@ class Heat:
     stride: int
 
 
-class HeatMap(FindsPoints, nn.Module):
+class HeatMap(KeypointHead[Heat]):
     """Look -> ``Heat``. Targets: ``Objects`` with key points, of which the largest counts."""
+
+    method = "heatmap"
+    usual = Usual(freeze="stride16")
 
     def __init__(
         self,
@@ -60,11 +65,11 @@ class HeatMap(FindsPoints, nn.Module):
         self.tower = nn.Sequential(*(separable(width, width, 5) for _ in range(DEPTH)))
         self.output = nn.Conv2d(width, len(classes), 1)
 
-    @staticmethod
-    def fresh(facts: Facts) -> "HeatMap":
+    @classmethod
+    def fresh(cls, context: Context, options: NoOptions) -> "HeatMap":
         """An untrained head."""
-        layout = facts.layout or Layout(facts.classes)
-        return HeatMap(facts.classes, pairs=layout.pairs, skeleton=layout.skeleton, channels=facts.pick(STRIDES))
+        layout = context.layout or Layout(context.classes)
+        return HeatMap(context.classes, pairs=layout.pairs, skeleton=layout.skeleton, channels=context.pick(STRIDES))
 
     @property
     def needs(self) -> Needs:
@@ -97,7 +102,7 @@ class HeatMap(FindsPoints, nn.Module):
         mean = logits.softmax(1) @ centres
         return {"heat": heat, "point": POINT_WEIGHT * functional.l1_loss(mean, places) / max(raw.size)}
 
-    def find(self, raw: Heat, placements: Sequence[Placement]) -> list[Tensor]:
+    def postprocess(self, raw: Heat, placements: Sequence[Placement]) -> list[Tensor]:
         """Points (K, 3) of each picture in its own pixels: x, y, and the share of the heat near the peak."""
         centres, found = cells(*raw.size, 1), []
         for logits, placement in zip(raw.logits.detach(), placements, strict=True):

@@ -18,19 +18,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import generalized_box_iou_loss
 
-from onelook.anchors import cells
-from onelook.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from onelook.heads.detection import SaysBoxes
-from onelook.heads.facts import Attach, Facts
+from onelook.data.samples import Dataset
+from onelook.geometry.anchors import cells
+from onelook.geometry.boxes import ScoredBoxes, cxcywh_to_xyxy, no_boxes, xyxy_to_cxcywh
+from onelook.geometry.objects import Objects, has_area, largest
+from onelook.geometry.placement import Placement
+from onelook.heads.base import Usual
+from onelook.heads.box_head import PlaceHead
+from onelook.heads.context import Context
+from onelook.heads.options import option
 from onelook.heads.pyramid import Pyramid, flat, padding, separable
-from onelook.look import Look, Needs, Placement
-from onelook.measure_boxes import Found, PlaceJudge, empty, largest
-from onelook.objects import Objects
+from onelook.looks.features import Look, Needs
+from onelook.metrics.boxes import PlaceJudge
+from onelook.metrics.judge import Judge
 
 LossName = Literal["logistic", "squared"]
+Attach = Literal["conv", "embedding"]
 WIDTH, HIDDEN = 64, 256
 STRIDES = (16, 32)
 BOX_WEIGHT = 5.0
+SIZE = 320  # pixels of a new model's input
 THERE = 0.5  # Pc from which an object is said to be there
 
 
@@ -50,13 +57,23 @@ class Votes:
         return (self.rows * self.weight[..., None]).sum(1)
 
 
-class Localize(SaysBoxes, nn.Module):
+@dataclass(frozen=True)
+class LocalizeOptions:
+    """``attach``: behind the last convolution, or to the embedding. ``loss``: the course notes' squared errors, or what measured better."""
+
+    attach: Attach = option("conv", "What a head of one box or of key points reads.")
+    loss: LossName = option("logistic", "Of one box: logistic and generalised IoU, or the notes' squared errors.")
+
+
+class Localize(PlaceHead[Votes]):
     """Look -> ``Votes``. Targets: ``Objects``, of which the largest counts.
 
     With ``logistic`` Pc and classes are logits; with ``squared`` all are plain numbers.
     """
 
-    task = "localize"
+    task = method = "localize"
+    usual = Usual(views=8, pictures_seen=6_400)
+    Options = LocalizeOptions
 
     def __init__(
         self, classes: Sequence[str], *, attach: Attach = "conv", channels: Mapping[str, int], inputs: int, loss: LossName = "logistic"
@@ -75,10 +92,16 @@ class Localize(SaysBoxes, nn.Module):
                 nn.BatchNorm1d(inputs), nn.Dropout(0.2), nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Dropout(0.5), nn.Linear(HIDDEN, count)
             )
 
-    @staticmethod
-    def fresh(facts: Facts) -> "Localize":
+    @classmethod
+    def input_size(cls, data: Dataset) -> int:
+        return SIZE
+
+    @classmethod
+    def fresh(cls, context: Context, options: LocalizeOptions) -> "Localize":
         """An untrained head."""
-        return Localize(facts.classes, attach=facts.attach, channels=facts.pick(STRIDES), inputs=facts.embedding_size)
+        return Localize(
+            context.classes, attach=options.attach, channels=context.pick(STRIDES), inputs=context.embedding_size, loss=options.loss
+        )
 
     @property
     def needs(self) -> Needs:
@@ -99,8 +122,8 @@ class Localize(SaysBoxes, nn.Module):
         level = self.pyramid(look.maps)[0]
         stride = self.pyramid.strides[0]
         rows = flat([self.output(self.tower(level))])  # (B, cells, 6 + classes)
-        unseen = padding((level.shape[2], level.shape[3]), stride, look.placements)[..., None]
-        weight = rows[..., -1:].masked_fill(unseen, -torch.inf).softmax(1)
+        no_callback = padding((level.shape[2], level.shape[3]), stride, look.placements)[..., None]
+        weight = rows[..., -1:].masked_fill(no_callback, -torch.inf).softmax(1)
         size = torch.tensor([level.shape[3], level.shape[2]]).to(level) * stride
         centres = cells(level.shape[2], level.shape[3], stride).to(level) / size
         middle = centres + 0.1 * rows[..., 1:3]
@@ -136,7 +159,7 @@ class Localize(SaysBoxes, nn.Module):
                 row[5 + int(one.labels[0])] = 1
         return rows
 
-    def find(self, raw: Votes, placements: Sequence[Placement]) -> list[Found]:
+    def postprocess(self, raw: Votes, placements: Sequence[Placement]) -> list[ScoredBoxes]:
         """One box in pixels of each picture, or none."""
         said = raw.mean().detach()
         sure = said[:, 0].sigmoid() if self.loss_name == "logistic" else said[:, 0].clamp(0, 1)
@@ -146,22 +169,22 @@ class Localize(SaysBoxes, nn.Module):
             size = torch.tensor([*placement.input, *placement.input])
             box = placement.boxes_to_original(corners(row[None]) * size)
             score, label = kind.max(0)
-            known = Found(box, (there * score)[None], label[None])
-            found.append(known if float(there) >= THERE and bool((box[:, 2:] > box[:, :2]).all()) else empty())
+            known = ScoredBoxes(box, (there * score)[None], label[None])
+            found.append(known if float(there) >= THERE and bool(has_area(box).all()) else no_boxes())
         return found
 
-    def merge(self, founds: Sequence[Found]) -> Found:
+    def merge(self, predictions: Sequence[ScoredBoxes]) -> ScoredBoxes:
         """The mean box of those looks that found the class most of them found; none if most found none."""
-        there = [found for found in founds if len(found.boxes)]
-        if 2 * len(there) < len(founds) or not there:
-            return empty()
+        there = [found for found in predictions if len(found.boxes)]
+        if 2 * len(there) < len(predictions) or not there:
+            return no_boxes()
         labels = torch.cat([found.labels for found in there])
         label = labels.mode().values
         same = [found for found in there if int(found.labels[0]) == int(label)]
         boxes, scores = (torch.stack([getattr(found, name) for found in same]).mean(0) for name in ("boxes", "scores"))
-        return Found(boxes, scores, label[None])
+        return ScoredBoxes(boxes, scores, label[None])
 
-    def judge(self) -> PlaceJudge:
+    def judge(self) -> Judge[ScoredBoxes, Objects]:
         """A fresh judge for this head's answers."""
         return PlaceJudge(self.classes)
 

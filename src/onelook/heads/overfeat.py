@@ -16,14 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from onelook.boxes import merge_greedily
-from onelook.heads.detection import CANDIDATES, FindsBoxes
-from onelook.heads.facts import Facts
+from onelook.geometry.boxes import ScoredBoxes, merge_greedily, no_boxes
+from onelook.geometry.objects import Objects
+from onelook.geometry.placement import Placement
+from onelook.heads.box_head import CANDIDATES, BoxHead
+from onelook.heads.context import Context
+from onelook.heads.options import NoOptions
 from onelook.heads.pyramid import Pyramid
-from onelook.heads.rois import Regions, region_boxes, region_losses
-from onelook.look import Look, Needs, Placement
-from onelook.measure_boxes import Found, empty
-from onelook.objects import Objects
+from onelook.heads.roi_head import Regions, region_boxes, region_losses
+from onelook.looks.features import Look, Needs
 
 WIDTH, HIDDEN = 64, 256
 STRIDES = (16, 32)
@@ -34,8 +35,10 @@ UNSURE, CLOSE = 0.05, 0.5  # score below which a window's box is not merged, dis
 MOST = 60  # boxes of a class that are merged
 
 
-class OverFeat(FindsBoxes, nn.Module):
+class OverFeat(BoxHead[Regions]):
     """Look -> ``Regions`` whose boxes are the windows of all scales. Targets: ``Objects``."""
+
+    method = "overfeat"
 
     def __init__(self, classes: Sequence[str], *, channels: Mapping[str, int], width: int = WIDTH, hidden: int = HIDDEN) -> None:
         super().__init__()
@@ -47,10 +50,10 @@ class OverFeat(FindsBoxes, nn.Module):
         self.kind, self.box = nn.Conv2d(hidden, 1 + len(classes), 1), nn.Conv2d(hidden, 4 * len(classes), 1)
         nn.init.normal_(self.box.weight, std=0.001)
 
-    @staticmethod
-    def fresh(facts: Facts) -> "OverFeat":
+    @classmethod
+    def fresh(cls, context: Context, options: NoOptions) -> "OverFeat":
         """An untrained head."""
-        return OverFeat(facts.classes, channels=facts.pick(STRIDES))
+        return OverFeat(context.classes, channels=context.pick(STRIDES))
 
     @property
     def needs(self) -> Needs:
@@ -81,10 +84,11 @@ class OverFeat(FindsBoxes, nn.Module):
         return region_boxes(raw)
 
     def loss(self, raw: Regions, target: Sequence[Objects]) -> dict[str, Tensor]:
-        """Cross entropy of the windows' classes and smooth absolute error of their boxes, see ``onelook.heads.rois``."""
+        """Cross entropy of the windows' classes and smooth absolute error of their boxes, see ``onelook.heads.roi_head``."""
         return region_losses(raw, target)
 
-    def _find(self, boxes: Tensor, scores: Tensor, placement: Placement) -> Found:
+    def choose(self, boxes: Tensor, scores: Tensor, placement: Placement) -> ScoredBoxes:
+        """The boxes of one picture, merged greedily instead of suppressed."""
         likely = scores.flatten()
         chosen = (likely >= UNSURE).nonzero().flatten()
         chosen = chosen[likely[chosen].topk(min(CANDIDATES, len(chosen))).indices]
@@ -94,12 +98,12 @@ class OverFeat(FindsBoxes, nn.Module):
         for label in sorted(set(labels.tolist())):
             mine = (labels == label).nonzero().flatten()[:MOST]
             merged, total = merge_greedily(places[mine], likely[mine], stop=CLOSE)
-            parts.append(Found(merged, total / (1 + total), torch.full((len(merged),), label)))
+            parts.append(ScoredBoxes(merged, total / (1 + total), torch.full((len(merged),), label)))
         if not parts:
-            return empty()
-        found = Found(*(torch.cat([getattr(part, name) for part in parts]) for name in ("boxes", "scores", "labels")))
+            return no_boxes()
+        found = ScoredBoxes(*(torch.cat([getattr(part, name) for part in parts]) for name in ("boxes", "scores", "labels")))
         order = found.scores.argsort(descending=True, stable=True)
-        return Found(found.boxes[order], found.scores[order], found.labels[order])
+        return ScoredBoxes(found.boxes[order], found.scores[order], found.labels[order])
 
 
 def fully_convolutional(layer: nn.Linear, channels: int, side: int) -> nn.Conv2d:
@@ -122,7 +126,10 @@ def pool_everywhere(level: Tensor) -> Tensor:
 
 
 def windows_of(rows: int, columns: int, cell: tuple[float, float]) -> Tensor:
-    """A dense layer that reads a flattened map (channels, side, side), as the convolution that does the same everywhere on a larger one."""
+    """The windows (rows * columns, 4) xyxy in input pixels that a map of scores has, row by row, a cell apart.
+
+    ``cell``: width and height in input pixels of a cell of the map on which windows slide; a window is SIDE * POOL cells wide and high.
+    """
     top, left = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     start = torch.stack([left, top], dim=-1).reshape(-1, 2) * torch.tensor(cell)
     return torch.cat([start, start + SIDE * POOL * torch.tensor(cell)], dim=1)

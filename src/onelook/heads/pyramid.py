@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from onelook.look import Placement
+from onelook.geometry.placement import Placement
 
 
 def convolve(inputs: int, outputs: int, size: int = 1) -> nn.Sequential:

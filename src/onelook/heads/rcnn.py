@@ -7,34 +7,35 @@ ridge regression of the box.
 Differs: crops are cut from the network's input (not from the picture) and are smaller, the network is not fine-tuned, margins become
 scores by Platt's logistic curve. ``Windows``: the sliding windows that all of these replaced (Sermanet et al. 2014, section 3.1): windows
 of a few typical shapes, one classifier, no regression. Both are slow on purpose: they are what the others are measured against.
-``onelook.crops`` trains them.
+``onelook.training.region_svm`` trains them.
 
     onelook train dataset/ --task detect --method rcnn --name things --model mine.onelook
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.ops import roi_align
 
-from onelook.anchors import cluster_shapes
-from onelook.boxes import decode
 from onelook.errors import HeadError
-from onelook.heads.detection import FindsBoxes
-from onelook.heads.facts import Facts
-from onelook.look import PIXELS, Look, Needs
-from onelook.objects import Objects
+from onelook.geometry.anchors import cluster_shapes
+from onelook.geometry.boxes import decode
+from onelook.geometry.objects import Objects, has_area
+from onelook.geometry.placement import PIXELS
+from onelook.heads.base import Embedder, Usual
+from onelook.heads.box_head import BoxHead
+from onelook.heads.context import Context
+from onelook.heads.options import NoOptions
+from onelook.looks.features import Look, Needs
 
 CROP = 96  # pixels of a side of a crop
 CONTEXT = 16 / 227  # share of a crop, on each side, that shows what is around the region
 PROPOSALS = 300
 SHAPES, STEP, SMALLEST_STEP = 4, 0.25, 8  # of windows: typical shapes, step as a share of a side, in pixels at least
 BATCH = 64  # crops that the network looks at together
-
-Network = Callable[[Tensor], Tensor]  # crops (N, 3, CROP, CROP) -> embeddings (N, D)
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,16 @@ class Crops:
     codes: Tensor
 
 
-class Rcnn(FindsBoxes, nn.Module):
+class Rcnn(BoxHead[Crops]):
     """Look with pixels and proposed regions -> ``Crops``. ``bind`` it to a network before it is asked.
 
     A margin is ``features @ weight.T + bias``; ``curve`` (classes, 2) makes it a score: sigmoid(curve[0] * margin + curve[1]).
     """
 
+    method = "rcnn"
+    trainer = "region_svm"
+    usual = Usual(views=1)
+    crops = True
     overlap = 0.3
     weight: Tensor
     bias: Tensor
@@ -71,17 +76,20 @@ class Rcnn(FindsBoxes, nn.Module):
         self.register_buffer("bias", torch.zeros(count))
         self.register_buffer("ridge", torch.zeros(count, 4, inputs + 1))
         self.register_buffer("curve", torch.tensor([[1.0, 0.0]]).repeat(count, 1))
-        self._network: list[Network] = []
+        self._network: list[Embedder] = []
 
     @classmethod
-    def fresh(cls, facts: Facts) -> "Rcnn":
+    def fresh(cls, context: Context, options: NoOptions) -> "Rcnn":
         """An untrained head."""
-        return cls(facts.classes, inputs=facts.embedding_size)
+        return cls(context.classes, inputs=context.embedding_size)
 
-    def bind(self, network: Network) -> "Rcnn":
+    def bind(self, network: Embedder) -> None:
         """Give it the network that looks at crops; it is not part of the head."""
         self._network = [network]
-        return self
+
+    def looks_at(self, look: Look) -> list[int]:
+        """How many crops of each picture are looked at."""
+        return [int(there) for there in has_area(self.boxes_of(look).flatten(0, 1)).view(len(look), -1).sum(1)]
 
     @property
     def needs(self) -> Needs:
@@ -110,7 +118,7 @@ class Rcnn(FindsBoxes, nn.Module):
         margins = torch.full((*boxes.shape[:2], len(self.classes)), -torch.inf)
         codes = torch.zeros(*margins.shape, 4)
         for index, (pixels, mine) in enumerate(zip(look.maps[PIXELS], boxes, strict=True)):
-            there = ((mine[:, 2:] - mine[:, :2]) > 0).all(1)
+            there = has_area(mine)
             features = self.features(pixels, mine[there])
             margins[index, there] = features @ self.weight.T + self.bias
             codes[index, there] = torch.einsum("rd,kcd->rkc", features, self.ridge[..., :-1]) + self.ridge[..., -1]
@@ -125,19 +133,21 @@ class Rcnn(FindsBoxes, nn.Module):
         return found
 
     def loss(self, raw: Crops, target: Sequence[Objects]) -> dict[str, Tensor]:
-        """It is not learned by descent, see ``onelook.crops``; raises HeadError."""
+        """It is not learned by descent, see ``onelook.training.region_svm``; raises HeadError."""
         raise HeadError("this head is fitted by least squares and support vectors, not by descent")
 
 
 class Windows(Rcnn):
     """Look with pixels -> ``Crops`` of all windows of the given shapes (width, height in input pixels)."""
 
+    method = "windows"
+
     @classmethod
-    def fresh(cls, facts: Facts) -> "Windows":
+    def fresh(cls, context: Context, options: NoOptions) -> "Windows":
         """An untrained head whose windows have the typical shapes of the examples' boxes."""
-        sides = [objects.learnable.boxes[:, 2:] - objects.learnable.boxes[:, :2] for objects in facts.examples]
+        sides = [objects.learnable.boxes[:, 2:] - objects.learnable.boxes[:, :2] for objects in context.examples]
         shapes = cluster_shapes(torch.cat(sides), SHAPES) if any(map(len, sides)) else torch.tensor([[64.0, 64.0]])
-        return cls(facts.classes, inputs=facts.embedding_size, proposals=0, shapes=shapes.round().tolist())
+        return cls(context.classes, inputs=context.embedding_size, proposals=0, shapes=shapes.round().tolist())
 
     @property
     def needs(self) -> Needs:
@@ -149,15 +159,19 @@ class Windows(Rcnn):
 
 
 def slide(frame: tuple[int, int], shape: tuple[float, float]) -> Tensor:
-    """Windows (N, 4) of one shape over a frame (width, height), row by row, a quarter of their side apart."""
+    """Windows (N, 4) of one shape over a frame (width, height), row by row, a quarter of their side apart; the last touch the edges."""
     width, height = (min(side, float(whole)) for side, whole in zip(shape, frame, strict=True))
-    lefts, tops = (
-        torch.arange(0, max(whole - side, 0) + 1, max(SMALLEST_STEP, side * STEP))
-        for whole, side in zip(frame, (width, height), strict=True)
-    )
-    top, left = torch.meshgrid(tops.float(), lefts.float(), indexing="ij")
+    lefts, tops = (_starts(float(whole), side) for whole, side in zip(frame, (width, height), strict=True))
+    top, left = torch.meshgrid(tops, lefts, indexing="ij")
     corner = torch.stack([left, top], dim=-1).reshape(-1, 2)
     return torch.cat([corner, corner + torch.tensor([width, height])], dim=1)
+
+
+def _starts(whole: float, side: float) -> Tensor:
+    """Where windows of this side start on a line, the last one at its end."""
+    last = max(whole - side, 0.0)
+    starts = torch.arange(0, last, max(float(SMALLEST_STEP), side * STEP)).float() if last else torch.zeros(0)
+    return torch.cat([starts, torch.tensor([last])])
 
 
 def cut(pixels: Tensor, boxes: Tensor, size: int = CROP, context: float = CONTEXT) -> Tensor:

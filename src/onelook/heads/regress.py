@@ -12,55 +12,60 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from onelook.answers import Answer, Values
-from onelook.heads.readout import Form, PooledHead
-from onelook.look import Look, Placement
-from onelook.measure import Judge, ValueJudge
+from onelook.answers.labels import Values
+from onelook.heads.base import AnswerOptions, Usual
+from onelook.heads.pooled import PooledHead
+from onelook.looks.features import Look
+from onelook.metrics.regression import ValueJudge
 
 
 class Regress(PooledHead):
     """Look -> values (B, columns). Targets: values (B, columns)."""
 
-    task = "regress"
+    task = method = "regress"
+    learns_from = ("values",)
+    question = "how much"
+    usual = Usual(views=2, freeze="all", pictures_seen=12_000, batch=32)
     centre: Tensor
     spread: Tensor
 
-    def __init__(
-        self,
-        classes: Sequence[str],
-        *,
-        strides: Sequence[int] = (),
-        embedding: bool = False,
-        inputs: int,
-        form: Form = "radial",
-        units: int = 0,
-        width: float = 0.0,
-        temperature: float = 1.0,
-        dropout: float = 0.0,
-    ) -> None:
-        super().__init__(
-            len(classes), strides=strides, embedding=embedding, inputs=inputs, form=form, units=units, width=width,
-            temperature=temperature, dropout=dropout,
-        )  # fmt: skip
-        self.classes = tuple(classes)
+    def __init__(self, classes: Sequence[str], **shape: Any) -> None:
+        super().__init__(classes, **shape)
         self.register_buffer("centre", torch.zeros(len(classes)))
         self.register_buffer("spread", torch.ones(len(classes)))
 
-    def config(self) -> dict[str, Any]:
-        """Plain values that rebuild this head: ``Regress(**config)``."""
-        return {"classes": list(self.classes), **self.shape()}
+    def observe(self, targets: Tensor, weights: Tensor) -> None:
+        """Mean and deviation of each column."""
+        self.centre.copy_(targets.float().mean(0))
+        self.spread.copy_(targets.float().std(0, correction=0).clamp_min(1e-6))
 
     def forward(self, look: Look) -> Tensor:
         return super().forward(look) * self.spread + self.centre
 
     def loss(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Squared error in units of each column's spread."""
-        return {"squared_error": functional.mse_loss((raw - self.centre) / self.spread, (target - self.centre) / self.spread)}
+        return {"squared_error": functional.mse_loss(self.scores_of(raw), self.scores_of(target))}
 
-    def answer(self, raw: Tensor, placements: Sequence[Placement]) -> list[Answer]:
-        """One Values per picture."""
-        return [Values(dict(zip(self.classes, row, strict=True))) for row in raw.double().tolist()]
+    def answer(self, prediction: Tensor, options: AnswerOptions = AnswerOptions()) -> Values:  # noqa: B008
+        """The value of every column."""
+        return Values(dict(zip(self.classes, prediction.double().tolist(), strict=True)))
 
-    def judge(self) -> Judge:
+    def judge(self) -> ValueJudge:
         """A fresh judge for this head's answers."""
         return ValueJudge(self.classes)
+
+    # --- scores
+
+    def code(self, targets: Tensor) -> Tensor:
+        return self.scores_of(targets)
+
+    def scores_of(self, raw: Tensor) -> Tensor:
+        """Values in units of each column's spread, around its mean."""
+        return (raw - self.centre) / self.spread
+
+    def raw_of(self, scores: Tensor) -> Tensor:
+        return scores * self.spread + self.centre
+
+    def losses(self, scores: Tensor, targets: Tensor, count: int) -> Tensor:
+        """Squared error in units of the spread."""
+        return (scores - self.scores_of(targets)).square().mean(1)

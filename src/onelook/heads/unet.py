@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from onelook.half import half_precision
-from onelook.heads.facts import Facts, Loss
-from onelook.heads.pixels import FindsPixels, Scores, class_weights
-from onelook.look import Look, Needs
+from onelook.backbones.bfloat16 import bfloat16_autocast
+from onelook.heads.base import Usual
+from onelook.heads.context import Context
+from onelook.heads.pixel_head import Loss, PixelHead, PixelOptions, Scores
+from onelook.looks.features import Look, Needs
 
 STRIDES = (4, 8, 16, 32)
 WIDTHS = {2: 32, 4: 64, 8: 96, 16: 128, 32: 128}  # of the joined map at each stride
@@ -49,8 +50,12 @@ class Join(nn.Module):
         return mixed
 
 
-class UNet(FindsPixels, nn.Module):
+class UNet(PixelHead):
     """Look -> ``Scores`` at the finest stride that it reads. Targets: class ids (H, W) of the input's pixels."""
+
+    method = "unet"
+    usual = Usual(8, "photo", "stride8", ("all", "stride8", "none"), pictures_seen=8_000, epochs_in_time=2.5, batch=8, steps=12)
+    Options = PixelOptions
 
     def __init__(
         self,
@@ -79,12 +84,11 @@ class UNet(FindsPixels, nn.Module):
         self.register_buffer("weights", torch.ones(len(classes)))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    @staticmethod
-    def fresh(facts: Facts) -> "UNet":
+    @classmethod
+    def fresh(cls, context: Context, options: PixelOptions) -> "UNet":
         """An untrained head."""
-        wanted = facts.pixels
-        head = UNet(facts.classes, channels=facts.pick(STRIDES), kind=wanted.loss, borders=wanted.borders, scale=wanted.scale)
-        head.weights.copy_(class_weights(wanted.counts or [1] * len(facts.classes)))
+        head = UNet(context.classes, channels=context.pick(STRIDES), kind=options.loss, borders=options.borders, scale=context.scale)
+        head.weigh(context.masks)
         return head
 
     @property
@@ -101,7 +105,7 @@ class UNet(FindsPixels, nn.Module):
     def forward(self, look: Look) -> Scores:
         look.require(self.needs)
         maps = [look.maps[stride].contiguous(memory_format=torch.channels_last) for stride in self.strides]
-        with half_precision():
+        with bfloat16_autocast():
             x = self.bottom(maps[-1])
             for step, fine in zip(self.steps, reversed(maps[:-1]), strict=True):
                 x = step(x, fine)

@@ -8,21 +8,36 @@ trains it; without padding the input's edges are mirrored, as in the paper's ove
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from onelook.half import half_precision
-from onelook.heads.facts import Facts, Loss
-from onelook.heads.pixels import FindsPixels, Scores, class_weights
-from onelook.look import PIXELS, Look, Needs
-from onelook.masks import mirrored
-from onelook.nets.unet import UNet2015, valid_input
+from onelook.backbones.bfloat16 import bfloat16_autocast
+from onelook.backbones.nets.unet import UNet2015, valid_input
+from onelook.geometry.masks import mirrored
+from onelook.geometry.placement import PIXELS
+from onelook.heads.base import Usual
+from onelook.heads.context import Context
+from onelook.heads.options import option
+from onelook.heads.pixel_head import Loss, PixelHead, PixelOptions, Scores
+from onelook.looks.features import Look, Needs
 
 
-class FromPixels(FindsPixels, nn.Module):
+@dataclass(frozen=True)
+class UNet2015Options(PixelOptions):
+    """``width``: channels of the first maps."""
+
+    width: int = option(16, "Channels of the first maps of unet2015 (64 in the paper).", low=4, high=64)
+
+
+class FromPixels(PixelHead):
     """Look with pixels -> ``Scores`` for every pixel of the input."""
+
+    method = "unet2015"
+    usual = Usual(8, "microscope", pictures_seen=8_000, epochs_in_time=2.5, batch=8, steps=12)
+    Options = UNet2015Options
 
     def __init__(
         self,
@@ -41,12 +56,11 @@ class FromPixels(FindsPixels, nn.Module):
         self.register_buffer("weights", torch.ones(len(classes)))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    @staticmethod
-    def fresh(facts: Facts) -> "FromPixels":
+    @classmethod
+    def fresh(cls, context: Context, options: UNet2015Options) -> "FromPixels":
         """An untrained head."""
-        wanted = facts.pixels
-        head = FromPixels(facts.classes, width=wanted.width, kind=wanted.loss, borders=wanted.borders, scale=wanted.scale)
-        head.weights.copy_(class_weights(wanted.counts or [1] * len(facts.classes)))
+        head = FromPixels(context.classes, width=options.width, kind=options.loss, borders=options.borders, scale=context.scale)
+        head.weigh(context.masks)
         return head
 
     @property
@@ -63,7 +77,7 @@ class FromPixels(FindsPixels, nn.Module):
     def forward(self, look: Look) -> Scores:
         look.require(self.needs)
         x = look.maps[PIXELS].contiguous(memory_format=torch.channels_last)
-        with half_precision():
+        with bfloat16_autocast():
             return Scores(self.net(x) if self.padded else self._unpadded(x), PIXELS)
 
     def _unpadded(self, x: Tensor) -> Tensor:

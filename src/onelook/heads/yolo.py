@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import generalized_box_iou_loss
 
-from onelook.anchors import cells, cluster_shapes, shape_iou
-from onelook.boxes import box_iou, cxcywh_to_xyxy
-from onelook.heads.detection import FindsBoxes
-from onelook.heads.facts import Facts
+from onelook.geometry.anchors import cells, cluster_shapes, shape_iou
+from onelook.geometry.boxes import box_iou, cxcywh_to_xyxy
+from onelook.geometry.objects import Objects
+from onelook.heads.box_head import BoxHead
+from onelook.heads.context import Context
+from onelook.heads.options import NoOptions
 from onelook.heads.pyramid import Pyramid, separable
-from onelook.look import Look, Needs
-from onelook.objects import Objects
+from onelook.looks.features import Look, Needs
 
 WIDTH, DEPTH = 64, 2
 STRIDES = (8, 16, 32)
@@ -34,13 +35,14 @@ BOX_WEIGHT, CLASS_WEIGHT = 5.0, 0.5
 FACTS = 9  # of a row: cell's corner x, y, stride, anchor number, box, logit of Pc
 
 
-class Yolo(FindsBoxes, nn.Module):
+class Yolo(BoxHead[Tensor]):
     """Look -> rows (B, cells x anchors, 9 + classes): cell's corner x, y, stride, anchor, box xyxy (input pixels), logit of Pc, logits of
     classes.
 
     ``anchors``: width and height in input pixels, ascending, an equal number per stride. Targets: ``Objects``.
     """
 
+    method = "yolo"
     anchors: Tensor
 
     def __init__(
@@ -67,13 +69,13 @@ class Yolo(FindsBoxes, nn.Module):
             bias.zero_()
             bias[:, 0] = RARE
 
-    @staticmethod
-    def fresh(facts: Facts) -> "Yolo":
+    @classmethod
+    def fresh(cls, context: Context, options: NoOptions) -> "Yolo":
         """An untrained head whose anchors are the typical shapes of the examples' boxes; squares of some sizes where there are none."""
-        channels = facts.pick(STRIDES)
-        boxes = [objects.learnable.boxes for objects in facts.examples]
+        channels = context.pick(STRIDES)
+        boxes = [objects.learnable.boxes for objects in context.examples]
         shapes = torch.cat([box[:, 2:] - box[:, :2] for box in boxes]) if any(map(len, boxes)) else torch.full((1, 2), 16.0)
-        return Yolo(facts.classes, channels=channels, anchors=cluster_shapes(shapes, ANCHORS * len(channels)).round(decimals=1).tolist())
+        return Yolo(context.classes, channels=channels, anchors=cluster_shapes(shapes, ANCHORS * len(channels)).round(decimals=1).tolist())
 
     @property
     def needs(self) -> Needs:

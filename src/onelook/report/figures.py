@@ -2,31 +2,17 @@
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
-from onelook.calibrate import Bin
-from onelook.fit import Step
+from onelook.metrics.judge import Curves
+from onelook.training.loop import Step
 
 BLUE, GREY, ORANGE = "#2563a8", "#9aa3ad", "#d9822b"
-
-
-def reliability_plot(after: Sequence[Bin], before: Sequence[Bin]) -> str:
-    """Share right against confidence, with and without the temperature; on the diagonal, probabilities are what they say."""
-    figure, axes = _blank(4.2, 4.0, "confidence", "share of answers that are right")
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
-    for bins, colour, label in ((before, ORANGE, "before the temperature"), (after, BLUE, "as answered")):
-        sizes = [12 + 160 * entry.count / max(1, sum(other.count for other in bins)) for entry in bins]
-        axes.plot([entry.confidence for entry in bins], [entry.right for entry in bins], color=colour, linewidth=1.2, label=label)
-        axes.scatter([entry.confidence for entry in bins], [entry.right for entry in bins], sizes, color=colour, alpha=0.7)
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(0, 1.02)
-    axes.legend(frameon=False, fontsize=8, loc="upper left")
-    return _svg(figure, "reliability")
 
 
 def learning_curves(steps: Sequence[tuple[str, Step]]) -> str:
@@ -40,8 +26,8 @@ def learning_curves(steps: Sequence[tuple[str, Step]]) -> str:
     return _svg(figure, "learning")
 
 
-def ladder_plot(names: Sequence[str], values: Sequence[float], intervals: Sequence[tuple[float, float]], chosen: int, metric: str) -> str:
-    """The headline figure of every rung with its 95 % interval, from cheap (top) to dear; the chosen one in colour."""
+def search_plot(names: Sequence[str], values: Sequence[float], intervals: Sequence[tuple[float, float]], chosen: int, metric: str) -> str:
+    """The headline figure of every trial with its 95 % interval, from cheap (top) to dear; the chosen one in colour."""
     figure, axes = _blank(6.5, 0.6 + 0.36 * len(names), metric, "")
     for row, (value, (low, high)) in enumerate(zip(values, intervals, strict=True)):
         colour = BLUE if row == chosen else GREY
@@ -49,19 +35,25 @@ def ladder_plot(names: Sequence[str], values: Sequence[float], intervals: Sequen
         axes.plot([value], [row], marker="o", color=colour)
     axes.set_yticks(range(len(names)), labels=list(names))
     axes.invert_yaxis()
-    return _svg(figure, "ladder")
+    return _svg(figure, "search")
 
 
-def curve_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> str:
-    """Precision against recall, one line a class."""
-    figure, axes = _blank(5.2, 4.0, "recall", "precision")
-    for name, (recall, precision) in curves.items():
-        axes.plot(recall, precision, linewidth=1.4, label=name)
+def curve_plot(curves: Curves) -> str:
+    """Lines of shares against shares, 0..1 each, with a diagonal and dots of different sizes where the curves say so."""
+    figure, axes = _blank(5.2, 4.0, curves.x, curves.y)
+    if curves.diagonal:
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+    colours = (ORANGE, BLUE) if len(curves.lines) == 2 else (BLUE,) if len(curves.lines) == 1 else ()
+    for number, (name, (x, y)) in enumerate(curves.lines.items()):
+        colour = colours[number] if colours else None
+        (line,) = axes.plot(x, y, linewidth=1.4, label=name, color=colour)
+        if name in curves.sizes:
+            axes.scatter(x, y, [12 + 160 * size for size in curves.sizes[name]], color=line.get_color(), alpha=0.7)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
-    if curves:
-        axes.legend(frameon=False, fontsize=8, loc="lower left")
-    return _svg(figure, "precision")
+    if curves.lines:
+        axes.legend(frameon=False, fontsize=8, loc="upper left" if curves.diagonal else "lower left")
+    return _svg(figure, re.sub(r"\W+", "", curves.title.lower()))
 
 
 def time_plot(points: Sequence[tuple[str, float, float]]) -> str:

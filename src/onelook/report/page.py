@@ -4,32 +4,15 @@ import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from onelook.data.pictures import open_picture
 from onelook.errors import DiskError
+from onelook.metrics.judge import Table
 
 THUMBNAIL = 200
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text (or of ``Cell``) under a header; ``chosen``: the row to mark, if any."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
-    chosen: int = -1
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell with a shade, 0..1."""
-
-    text: str
-    shade: float
 
 
 @dataclass(frozen=True)

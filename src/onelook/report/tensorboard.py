@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 
 from onelook.errors import OnelookError
-from onelook.fit import Step
+from onelook.training.loop import Step
 
 
 def write_tensorboard(folder: Path, result: dict[str, Any], steps: Sequence[tuple[str, Step]], sheets: dict[str, Image.Image]) -> None:
-    """Loss and learning rate by epoch, the metrics, the ladder's rungs, and ``sheets`` of pictures by name. Raises OnelookError."""
+    """Loss and learning rate by epoch, the metrics, the ladder's trials, and ``sheets`` of pictures by name. Raises OnelookError."""
     with _writer()(str(folder)) as board:
         for title, step in steps:
             board.add_scalar(f"loss/{title}", step.loss, step.epoch)
@@ -24,10 +24,10 @@ def write_tensorboard(folder: Path, result: dict[str, Any], steps: Sequence[tupl
         for name, value in result["metrics"].items():
             if isinstance(value, int | float):
                 board.add_scalar(f"metrics/{name}", value, 0)
-        climbed = [rung for rung in (result["ladder"] or {"evidence": []})["evidence"] if rung["metric"] is not None]
-        for number, rung in enumerate(climbed):
-            board.add_scalar("ladder/loss", rung["loss"], number)
-            board.add_scalar("ladder/metric", rung["metric"], number)
+        trials = [trial for trial in (result["search"] or {"evidence": []})["evidence"] if trial["metric"] is not None]
+        for number, trial in enumerate(trials):
+            board.add_scalar("search/loss", trial["loss"], number)
+            board.add_scalar("search/metric", trial["metric"], number)
         for name, sheet in sheets.items():
             board.add_image(name, np.asarray(sheet), dataformats="HWC")
 

@@ -1,0 +1,1 @@
+"""What users read: every answer prints, draws and serialises itself."""

@@ -1,0 +1,61 @@
+"""What every answer does: it says itself in a few words, as plain values, and on its picture.
+
+A model's answers to one picture stand together in ``Answers``.
+
+for answers in model.predict(["photo.jpg"]):
+    print(answers["imagenet"].label, answers["imagenet"].probability)
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from PIL import Image
+
+from onelook.answers.canvas import Colour
+
+
+class Answer(ABC):
+    """One head's answer to one picture. ``overlay``: whether another answer can be drawn over it, so that both are seen."""
+
+    overlay: ClassVar[bool] = False
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; places are in pixels of the original picture."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """A few words."""
+
+    def draw(self, picture: Image.Image, grow: float = 1.0, colour: Colour | None = None) -> Image.Image:
+        """The answer on a picture that was enlarged ``grow`` times, all in one ``colour`` if given; nothing to draw: as it is."""
+        return picture
+
+    def key(self) -> Sequence[tuple[str, Colour | None]]:
+        """What the colours of the drawing mean, where words alone do not say it."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All that a model says of one picture; ``ms``: milliseconds of the look and of each head; ``error``: why there is none."""
+
+    path: Path
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    ms: Mapping[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+    def __getitem__(self, head: str) -> Any:
+        return self.answers[head]
+
+    def __str__(self) -> str:
+        return self.error or "; ".join(f"{name} {answer}" for name, answer in self.answers.items())
+
+    def to_json(self) -> dict[str, Any]:
+        if self.error is not None:
+            return {"path": str(self.path), "error": self.error}
+        answers = {name: answer.to_json() for name, answer in self.answers.items()}
+        return {"path": str(self.path), "answers": answers, "ms": {name: round(ms, 3) for name, ms in self.ms.items()}}

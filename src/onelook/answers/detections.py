@@ -1,0 +1,102 @@
+"""Boxes and key points as ``supervision`` objects that also print, draw and serialise themselves.
+
+They can be filtered like arrays and handed to that library's trackers, annotators and converters; what comes out of a filter is the
+library's plain object. Importing this module imports ``supervision``: heads do so when they first answer.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import supervision
+from PIL import Image, ImageDraw
+
+from onelook.answers.answer import Answer
+from onelook.answers.canvas import COLOURS, GREY, INK, PAPER, Colour
+from onelook.geometry.objects import Layout
+
+CROWDED = 12  # boxes from which on labels are written smaller
+SURE = 0.3  # score below which a key point is drawn in grey
+
+
+class Detections(supervision.Detections, Answer):  # type: ignore[misc]
+    """Boxes of one picture, best first: ``xyxy`` in its own pixels, ``confidence``, ``class_id``, ``data["class_name"]``."""
+
+    overlay = True
+
+    @staticmethod
+    def of(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> "Detections":
+        """From boxes (N, 4) xyxy, scores (N,) and class ids (N,)."""
+        names = np.array([classes[label] for label in labels], dtype=object).astype(str) if len(labels) else np.array([], dtype=str)
+        return Detections(
+            xyxy=boxes.reshape(-1, 4).astype(np.float32),
+            confidence=scores.astype(np.float32),
+            class_id=labels.astype(int),
+            data={"class_name": names},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        columns = zip(self.xyxy.tolist(), self.confidence.tolist(), self.class_id.tolist(), self.data["class_name"], strict=True)
+        return {"boxes": [{"label": str(name), "class_id": k, "score": score, "box": box} for box, score, k, name in columns]}
+
+    def __str__(self) -> str:
+        counts = Counter(map(str, self.data["class_name"]))
+        return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
+
+    def draw(self, picture: Image.Image, grow: float = 1.0, colour: Colour | None = None) -> Image.Image:
+        """Boxes with their labels; in one colour without labels, so that two answers can lie over each other."""
+        line = max(1, round(max(picture.size) / 400))
+        if colour is not None:
+            picture = picture.copy()
+            pen = ImageDraw.Draw(picture)
+            for box in (self.xyxy * grow).tolist():
+                pen.rectangle(box, outline=colour, width=2 * line)
+            return picture
+        scaled = supervision.Detections(self.xyxy * grow, confidence=self.confidence, class_id=self.class_id, data=self.data)
+        crowded = len(self) > CROWDED
+        picture = supervision.BoxAnnotator(thickness=line).annotate(picture.copy(), scaled)
+        labels = [f"{name} {score:.2f}" for name, score in zip(self.data["class_name"], self.confidence, strict=True)]
+        size = max(0.35, max(picture.size) / 1600) * (0.7 if crowded else 1)
+        writer = supervision.LabelAnnotator(text_scale=size, text_thickness=1, text_padding=2, smart_position=not crowded)
+        drawn: Image.Image = writer.annotate(picture, scaled, labels=labels)
+        return drawn
+
+
+class KeyPoints(supervision.KeyPoints, Answer):  # type: ignore[misc]
+    """The key points of one object: ``xy`` (1, K, 2) in pixels of the picture, ``keypoint_confidence`` (1, K), names in ``data``."""
+
+    overlay = True
+
+    @staticmethod
+    def of(points: np.ndarray, scores: np.ndarray, layout: Layout) -> "KeyPoints":
+        """From points (K, 2) and scores (K,)."""
+        found = KeyPoints(
+            xy=points[None].astype(np.float32), keypoint_confidence=scores[None].astype(np.float32), class_id=np.zeros(1, dtype=int)
+        )
+        found.data["names"] = np.array([layout.names])
+        found.data["skeleton"] = np.array([layout.skeleton], dtype=int).reshape(1, -1, 2)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        columns = zip(self.data["names"][0], self.xy[0].tolist(), self.keypoint_confidence[0].tolist(), strict=True)
+        return {"points": [{"name": str(name), "x": x, "y": y, "score": score} for name, (x, y), score in columns]}
+
+    def __str__(self) -> str:
+        return f"{int((self.keypoint_confidence[0] >= 0.5).sum())} of {self.xy.shape[1]} points sure"
+
+    def draw(self, picture: Image.Image, grow: float = 1.0, colour: Colour | None = None) -> Image.Image:
+        """The points and the lines between them; those with a low score in grey."""
+        picture = picture.copy()
+        pen = ImageDraw.Draw(picture)
+        size = max(2, round(max(picture.size) / 120))
+        for person, scores in zip(self.xy * grow, self.keypoint_confidence, strict=True):
+            for number, (one, other) in enumerate(self.data["skeleton"][0].tolist()):
+                sure = float(min(scores[one], scores[other])) >= SURE
+                line = (colour or COLOURS[number % len(COLOURS)]) if sure else GREY
+                pen.line([tuple(person[one]), tuple(person[other])], fill=line, width=max(1, size // 2))
+            for (x, y), score in zip(person.tolist(), scores.tolist(), strict=True):
+                if score > 0:
+                    fill = (colour or INK) if score >= SURE else GREY
+                    pen.ellipse([x - size, y - size, x + size, y + size], fill=fill, outline=PAPER)
+        return picture

@@ -1,0 +1,71 @@
+"""Answers about a whole picture: a class, several labels, values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onelook.answers.answer import Answer
+
+
+@dataclass(frozen=True)
+class Label(Answer):
+    """One class out of several: the most probable, its probability (0..1), and that of every class."""
+
+    label: str
+    probability: float
+    probabilities: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"label": self.label, "probability": self.probability, "probabilities": dict(self.probabilities)}
+
+    def to_supervision(self) -> Any:
+        """A ``supervision.Classifications`` whose class ids follow the order of ``probabilities``."""
+        import supervision
+
+        confidence = np.array(list(self.probabilities.values()))
+        return supervision.Classifications(class_id=np.arange(len(confidence)), confidence=confidence)
+
+    def __str__(self) -> str:
+        return f"{self.label} {self.probability:.0%}"
+
+
+@dataclass(frozen=True)
+class Labels(Answer):
+    """Any number of labels: those with a probability of at least one half, and the probability of every class."""
+
+    labels: tuple[str, ...]
+    probabilities: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"labels": list(self.labels), "probabilities": dict(self.probabilities)}
+
+    def to_supervision(self) -> Any:
+        """A ``supervision.Classifications`` of the labels that are present."""
+        import supervision
+
+        names = list(self.probabilities)
+        present = [names.index(label) for label in self.labels]
+        confidence = np.array([self.probabilities[label] for label in self.labels])
+        return supervision.Classifications(class_id=np.array(present, dtype=int), confidence=confidence)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{label} {self.probabilities[label]:.0%}" for label in self.labels) or "none"
+
+
+@dataclass(frozen=True)
+class Values(Answer):
+    """One number per column, in the column's own unit."""
+
+    values: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"values": dict(self.values)}
+
+    def to_supervision(self) -> Any:
+        """Numbers are not something that supervision draws; raises TypeError."""
+        raise TypeError("supervision has no type for plain numbers; read .values")
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value:.4g}" for name, value in self.values.items())

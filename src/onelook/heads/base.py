@@ -1,0 +1,173 @@
+"""What a head is: the small network for one task. It reads a look, never pixels from a file, never the backbone.
+
+A method is one class: its *facts* (class attributes) say what it does, what it learns from and how it is usually trained; its *options*
+are a frozen dataclass; its *verbs* take a look to an answer. Everything else (training, files, command line, reports) is derived from
+them; nothing outside knows a method by its name. CONTRIBUTING.md has the recipe for a new one.
+
+    onelook train --help
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from torch import Tensor, nn
+
+from onelook.answers.answer import Answer
+from onelook.data.samples import Dataset
+from onelook.geometry.instances import How
+from onelook.geometry.placement import Placement
+from onelook.heads.context import Context
+from onelook.heads.options import NoOptions
+from onelook.looks.features import Look, Needs
+from onelook.metrics.judge import Judge
+
+Raw = TypeVar("Raw")
+Prediction = TypeVar("Prediction")
+Target = TypeVar("Target")
+
+Trainer = Literal["pooled", "dense", "region_svm"]
+Embedder = Callable[[Tensor], Tensor]  # normalised crops (N, 3, H, W) -> embeddings (N, D)
+
+
+@dataclass(frozen=True)
+class Usual:
+    """How a method is trained where nobody says otherwise; what measured best (docs/diary.md).
+
+    ``views``: of each picture; ``recipe``: by which they are made. ``freeze``: what stays frozen; ``depths``: what is tried where a budget
+    is given. ``pictures_seen``: over all epochs; ``epochs_in_time``: how many times as many epochs a budget may buy. ``batch``: pictures
+    learned from at once, fewer where an epoch would have fewer than ``steps`` batches.
+    """
+
+    views: int = 4
+    recipe: str = "light"
+    freeze: str = "all"
+    depths: tuple[str, ...] = ()
+    pictures_seen: int = 4_000
+    epochs_in_time: float = 1.0
+    batch: int = 16
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class AnswerOptions:
+    """``conf``: the lowest score of a box that is an answer. ``instances``: how single objects are told apart in what pixels are, if at all.
+
+    None: not asked for, so that what a head cannot do is an error only where it was.
+    """
+
+    conf: float | None = None
+    instances: How | None = None
+
+    def asked(self) -> tuple[str, ...]:
+        """The names of those that were given."""
+        return tuple(name for name in ("conf", "instances") if getattr(self, name) is not None)
+
+
+class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
+    """One method of one task.
+
+    Facts. ``task``: what it answers; ``method``: its name. ``learns_from``: kinds of targets (``onelook.data.kinds``). ``question``: the
+    question it answers, in words before the classes' names. ``trainer``: how it is fitted: "pooled" (readout and penalty by
+    cross-validation, or a fine-tuned tail), "dense" (gradient descent on cached looks) or "region_svm" (crops and support vectors).
+    ``placed``: whether answers have places in the picture. ``calibrated``: whether ``temperature`` makes probabilities of scores.
+    ``large``: whether predictions are too large to be kept for many pictures. ``tiled``: whether it can look piece by piece.
+    ``crops``: whether it looks at crops itself, through the network that ``bind`` gives it. ``answer_options``: which of
+    ``AnswerOptions`` it knows.
+    """
+
+    task: ClassVar[str]
+    method: ClassVar[str]
+    learns_from: ClassVar[tuple[str, ...]]
+    question: ClassVar[str]
+    trainer: ClassVar[Trainer] = "dense"
+    usual: ClassVar[Usual] = Usual()
+    Options: ClassVar[type[Any]] = NoOptions
+    placed: ClassVar[bool] = True
+    calibrated: ClassVar[bool] = False
+    large: ClassVar[bool] = False
+    tiled: ClassVar[bool] = False
+    crops: ClassVar[bool] = False
+    answer_options: ClassVar[tuple[str, ...]] = ()
+
+    classes: tuple[str, ...]
+    temperature: float = 1.0  # what scores are divided by
+    scale: float = 1.0  # pixels of the input for one of a training picture, of heads that look piece by piece
+
+    @classmethod
+    @abstractmethod
+    def fresh(cls, context: Context, options: Any) -> "Head[Any, Any, Any]":
+        """An untrained head; ``options``: an instance of ``Options``."""
+
+    @classmethod
+    def input_size(cls, data: Dataset) -> int | None:
+        """The input size in pixels of a new model for these pictures; None: the backbone's own."""
+        return None
+
+    @property
+    @abstractmethod
+    def needs(self) -> Needs:
+        """What it reads of a look."""
+
+    @abstractmethod
+    def forward(self, look: Look) -> Raw:
+        """Look at B pictures -> what the loss compares."""
+
+    @abstractmethod
+    def loss(self, raw: Raw, target: Any) -> dict[str, Tensor]:
+        """Named terms of one sum. ``target``: a tensor (B, ...), or a sequence of what moves with a view, in input pixels."""
+
+    @abstractmethod
+    def postprocess(self, raw: Raw, placements: Sequence[Placement]) -> list[Prediction]:
+        """One prediction a picture, in pixels of the original pictures: what is merged and judged."""
+
+    @abstractmethod
+    def merge(self, predictions: Sequence[Prediction]) -> Prediction:
+        """Several looks' (or models') predictions for one picture as one."""
+
+    def mirror(self, prediction: Prediction, across: bool, down: bool, frame: tuple[int, int]) -> Prediction:
+        """The prediction for the picture of size ``frame`` (width, height) whose left and right, top and bottom have changed places."""
+        return prediction
+
+    @abstractmethod
+    def answer(self, prediction: Prediction, options: AnswerOptions = AnswerOptions()) -> Answer:
+        """What a user reads of a prediction."""
+
+    def truth(self, target: Target) -> Answer | None:
+        """The right answer, where it can be drawn beside a wrong one."""
+        return None
+
+    @abstractmethod
+    def judge(self) -> Judge[Prediction, Target]:
+        """A fresh judge of predictions."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Plain values that rebuild the untrained head: ``cls(**config)``."""
+
+    # --- what wrappers change
+
+    @property
+    def core(self) -> "Head[Any, Any, Any]":
+        """The head itself, without a tail or an average around it: its class has the facts."""
+        return self
+
+    @property
+    def tails(self) -> Sequence[nn.Module]:
+        """The tails that it brings, none for a frozen head."""
+        return ()
+
+    def bind(self, network: Embedder) -> None:
+        """Give it the network, if it looks at crops itself; it is not part of the head."""
+
+    def looks_at(self, look: Look) -> list[int]:
+        """How often the network looks at each picture of a look, or at parts of it."""
+        return [1] * len(look)
+
+    def answers(self, raw: Raw, placements: Sequence[Placement]) -> list[Answer]:
+        """One answer a picture, straight from ``forward``'s result."""
+        return [self.answer(prediction) for prediction in self.postprocess(raw, placements)]
+
+
+AnyHead = Head[Any, Any, Any]

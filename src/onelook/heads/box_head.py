@@ -1,0 +1,109 @@
+"""What heads whose answers are boxes have in common: from scored boxes in the network's input to answers in the original picture."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress as suppress_errors
+from statistics import median
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from onelook.answers.answer import Answer
+from onelook.data.pictures import picture_size
+from onelook.data.samples import Dataset, objects_of
+from onelook.errors import PictureError
+from onelook.geometry.boxes import ScoredBoxes, fuse, mirror, no_boxes, suppress
+from onelook.geometry.objects import Objects, has_area
+from onelook.geometry.placement import Placement
+from onelook.heads.base import AnswerOptions, Head
+from onelook.metrics.boxes import CONF, BoxJudge
+from onelook.metrics.judge import Judge
+
+LOWEST = 0.005  # scores below are not answers at all
+OVERLAP = 0.6  # of two boxes of a class of which one goes
+MOST, CANDIDATES = 300, 2000
+WANTED = 40.0  # pixels (square root of the area) that half of the boxes of every class should have in the input at least
+SMALLEST, LARGEST = 320, 640  # input sizes of a new model for detection, by how small the objects are
+
+Raw = TypeVar("Raw")
+
+
+class PlaceHead(Head[Raw, ScoredBoxes, Objects], Generic[Raw]):
+    """The verbs of a head whose predictions are boxes, many or one. Targets: ``Objects``."""
+
+    learns_from = ("objects",)
+    question = "where is"
+    answer_options = ("conf",)
+
+    def answer(self, prediction: ScoredBoxes, options: AnswerOptions = AnswerOptions()) -> Answer:  # noqa: B008
+        """A ``supervision.Detections`` of the boxes that score ``conf`` or more."""
+        from onelook.answers.detections import Detections
+
+        sure = prediction.scores >= (CONF if options.conf is None else options.conf)
+        boxes, scores, labels = (part[sure].numpy() for part in (prediction.boxes, prediction.scores, prediction.labels))
+        return Detections.of(boxes, scores, labels, self.classes)
+
+    def truth(self, target: Objects) -> Answer:
+        """The labelled boxes."""
+        return self.answer(ScoredBoxes(target.boxes, torch.ones(len(target)), target.labels))
+
+    def mirror(self, prediction: ScoredBoxes, across: bool, down: bool, frame: tuple[int, int]) -> ScoredBoxes:
+        """The same boxes in a picture of size ``frame`` whose sides have changed places."""
+        return ScoredBoxes(mirror(prediction.boxes, across, down, frame), prediction.scores, prediction.labels)
+
+
+class BoxHead(PlaceHead[Raw], Generic[Raw]):
+    """The verbs of a head that detects; it brings ``boxes_and_scores`` of its raw output."""
+
+    task = "detect"
+    overlap = OVERLAP
+
+    @classmethod
+    def input_size(cls, data: Dataset) -> int:
+        """Large enough for the small objects: the smallest class's typical box gets WANTED pixels, within bounds."""
+        shares: dict[int, list[float]] = {}
+        for sample in data.samples:
+            objects = objects_of(sample).learnable
+            if len(objects):
+                with suppress_errors(PictureError):
+                    sides = (objects.boxes[:, 2:] - objects.boxes[:, :2]).prod(1).sqrt() / max(picture_size(sample.path))
+                    for label, side in zip(objects.labels.tolist(), sides.tolist(), strict=True):
+                        shares.setdefault(label, []).append(side)
+        if not shares:
+            return SMALLEST
+        return min(LARGEST, max(SMALLEST, 32 * round(WANTED / min(map(median, shares.values())) / 32)))
+
+    @abstractmethod
+    def boxes_and_scores(self, raw: Raw) -> list[tuple[Tensor, Tensor]]:
+        """Per picture: boxes (A, 4) xyxy in input pixels, and the score of each class, 0..1, (A, classes)."""
+
+    @torch.inference_mode()
+    def postprocess(self, raw: Raw, placements: Sequence[Placement]) -> list[ScoredBoxes]:
+        """Boxes in pixels of the original pictures after suppression, best first."""
+        pairs = self.boxes_and_scores(raw)
+        return [self.choose(boxes, scores, placement) for (boxes, scores), placement in zip(pairs, placements, strict=True)]
+
+    def merge(self, predictions: Sequence[ScoredBoxes]) -> ScoredBoxes:
+        """What several looks (or models) found in one picture as one: weighted fusion."""
+        boxes, scores, labels = fuse(*zip(*((one.boxes, one.scores, one.labels) for one in predictions), strict=True))
+        return ScoredBoxes(boxes[:MOST], scores[:MOST], labels[:MOST])
+
+    def judge(self) -> Judge[ScoredBoxes, Objects]:
+        """A fresh judge for this head's answers."""
+        return BoxJudge(self.classes)
+
+    def choose(self, boxes: Tensor, scores: Tensor, placement: Placement) -> ScoredBoxes:
+        """The boxes of one picture that are answers, of all (A, 4) in input pixels with their scores (A, classes)."""
+        likely = scores.flatten()
+        chosen = (likely >= LOWEST).nonzero().flatten()
+        if len(chosen) > CANDIDATES:
+            chosen = chosen[likely[chosen].topk(CANDIDATES).indices]
+        if not len(chosen):
+            return no_boxes()
+        original = placement.boxes_to_original(boxes[chosen // scores.shape[1]].float())
+        labels, likely = chosen % scores.shape[1], likely[chosen].float()
+        whole = has_area(original)
+        original, labels, likely = original[whole], labels[whole], likely[whole]
+        kept = suppress(original, likely, labels, conf=LOWEST, iou=self.overlap, most=MOST)
+        return ScoredBoxes(original[kept].clone(), likely[kept].clone(), labels[kept].clone())

@@ -1,0 +1,233 @@
+"""A tail: a head's own trainable copy of the stages behind a cut, from the shared look to the look that those stages give.
+
+Everything up to the cut stays frozen and shared; the tail is fine-tuned with its own smaller learning rate, which falls with
+every stage towards the cut (Yosinski et al. 2014, "How transferable are features in deep neural networks?", section 4; the
+rates are those of Howard & Ruder 2018, ULMFiT, section 3.2, one rate per stage). With cut 0 the tail is the whole network
+and reads pixels: plain fine-tuning, or training from scratch.
+A head behind a tail is a head like any other: it reads a look, and does not know where it came from.
+
+    onelook train photos/ --name kind --model mine.onelook --freeze stride16
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from onelook.answers.answer import Answer
+from onelook.backbones.backbone import Backbone
+from onelook.backbones.bfloat16 import bfloat16_autocast
+from onelook.backbones.depthwise import with_fast_gradients
+from onelook.errors import BackboneError
+from onelook.geometry.placement import Placement
+from onelook.heads.base import AnswerOptions, AnyHead, Head
+from onelook.heads.context import Context
+from onelook.looks.features import Look, Needs, summarize
+from onelook.metrics.judge import Judge
+
+Statistics = Literal["kept", "own"]  # of batch normalisation in a tail
+
+
+class Tail(nn.Module):
+    """Look at the cut -> look with what ``needs`` names, as the stages ``cut`` to the end give it, in float32.
+
+    ``statistics``: what batch normalisation uses while training: its ``own`` means and variances, learned from the batches (measured as
+    better, see docs/diary.md), or those ``kept`` from the pretrained network.
+    """
+
+    def __init__(self, backbone: Backbone, cut: int, needs: Needs, statistics: Statistics = "own") -> None:
+        super().__init__()
+        self.cut, self.reads, self.statistics = cut, needs, statistics
+        self.starts_at = backbone.stride_before(cut)
+        self.strides = backbone.strides
+        memo: dict[int, Any] = {}
+        copied = deepcopy(backbone.network, memo)
+        self.stages = nn.ModuleList([nn.Sequential(*(memo[id(piece)] for piece in stage.children())) for stage in backbone.stages][cut:])
+        self.embedder = _without_stages(copied, {memo[id(piece)] for stage in backbone.stages for piece in stage.children()})
+        with_fast_gradients(self)
+        for parameter in self.parameters():
+            parameter.requires_grad_(True)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.eval()
+
+    @property
+    def needs(self) -> Needs:
+        """What is read of the shared look: the map at the cut, what the head reads of stages before it, and its proposed regions."""
+        shared = [stride for stride in self.strides if stride <= self.starts_at]
+        maps = {self.starts_at, *(stride for stride in self.reads.maps if stride in shared)}
+        pooled = tuple(stride for stride in self.reads.pooled if stride in shared)
+        return Needs(tuple(sorted(maps)), pooled, regions=self.reads.regions)
+
+    def forward(self, look: Look) -> Look:
+        look.require(self.needs)
+        x = look.maps[self.starts_at].contiguous(memory_format=torch.channels_last)
+        maps = {stride: look.maps[stride] for stride in look.maps if stride in self.strides}
+        behind = [stride for stride in self.strides if stride > self.starts_at]
+        for index, stage in enumerate(self.stages):
+            if index >= len(behind) and not self.reads.embedding:
+                break  # nobody reads what comes behind the last map
+            with bfloat16_autocast(self.training):
+                x = stage(x)
+            if index < len(behind):
+                maps[behind[index]] = x.float()
+        x = x.float()
+        own = Needs(
+            tuple(stride for stride in self.reads.maps if stride in maps),
+            tuple(stride for stride in self.reads.pooled if stride in behind),
+            self.reads.embedding,
+        )
+        found = summarize(maps, x, look.placements, own, self.embed)
+        return Look(look.placements, found.maps, {**look.pooled, **found.pooled}, found.embedding, look.regions)
+
+    def embed(self, final: Tensor) -> Tensor:
+        """The last stage's map -> the embedding (B, D)."""
+        return cast(Tensor, cast(Any, self.embedder).forward_head(final, pre_logits=True))
+
+    def train(self, mode: bool = True) -> "Tail":
+        """As ``nn.Module.train``, but batch normalisation keeps its statistics unless it has its own."""
+        super().train(mode)
+        if self.statistics == "kept":
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def groups(self, decay: float) -> Iterator[tuple[float, list[nn.Parameter]]]:
+        """(factor on the learning rate, parameters) per stage, the last first: 1, ``decay``, ``decay`` squared ..."""
+        last = [*self.stages[-1].parameters(), *self.embedder.parameters()]
+        yield 1.0, last
+        for distance, stage in enumerate(reversed(list(self.stages)[:-1]), start=1):
+            yield decay**distance, list(stage.parameters())
+
+
+class Tailed(Head[Any, Any, Any]):
+    """A tail and the head behind it, which together are a head: the verbs are those of the head, its look is the tail's."""
+
+    def __init__(self, tail: Tail, head: AnyHead) -> None:
+        super().__init__()
+        self.tail, self.head = tail, head
+        self.classes, self.scale = head.classes, head.scale
+
+    @classmethod
+    def fresh(cls, context: Context, options: Any) -> "Tailed":
+        raise TypeError("a tail is put before a head; there is none by itself")
+
+    @property
+    def core(self) -> AnyHead:
+        return self.head.core
+
+    @property
+    def tails(self) -> Sequence[nn.Module]:
+        return (self.tail,)
+
+    @property
+    def needs(self) -> Needs:
+        return self.tail.needs
+
+    @property
+    def temperature(self) -> float:  # type: ignore[override]
+        """What the inner head divides its scores by."""
+        return self.head.temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        self.head.temperature = value
+
+    def forward(self, look: Look) -> Any:
+        return self.head(self.tail(look))
+
+    def loss(self, raw: Any, target: Any) -> dict[str, Tensor]:
+        return self.head.loss(raw, target)
+
+    def postprocess(self, raw: Any, placements: Sequence[Placement]) -> list[Any]:
+        return self.head.postprocess(raw, placements)
+
+    def merge(self, predictions: Sequence[Any]) -> Any:
+        return self.head.merge(predictions)
+
+    def mirror(self, prediction: Any, across: bool, down: bool, frame: tuple[int, int]) -> Any:
+        return self.head.mirror(prediction, across, down, frame)
+
+    def answer(self, prediction: Any, options: AnswerOptions = AnswerOptions()) -> Answer:  # noqa: B008
+        return self.head.answer(prediction, options)
+
+    def truth(self, target: Any) -> Answer | None:
+        return self.head.truth(target)
+
+    def judge(self) -> Judge[Any, Any]:
+        return self.head.judge()
+
+    def config(self) -> dict[str, Any]:
+        """Plain values from which ``onelook.heads.ensemble.rebuild`` makes this again."""
+        return {"tail": {"cut": self.tail.cut, "statistics": self.tail.statistics}, "head": self.head.config()}
+
+    def groups(self, tail_rate: float, decay: float) -> Iterator[tuple[float, list[nn.Parameter]]]:
+        """(factor on the head's learning rate, parameters): the head 1, the tail's stages ``tail_rate`` and less."""
+        yield 1.0, list(self.head.parameters())
+        for factor, parameters in self.tail.groups(decay):
+            yield tail_rate * factor, parameters
+
+
+def parse_freeze(freeze: str | int, backbone: Backbone) -> int:
+    """How many stages stay frozen for ``all``, ``none``, a number, or the name of the last frozen stage.
+
+    Raises BackboneError, naming the stages, for a selector that matches nothing or a network that cannot be split.
+    """
+    names, count = backbone.stage_names, len(backbone.stages)
+    word = str(freeze)
+    if word == "all":
+        return count
+    if not backbone.can_split:
+        raise BackboneError(f"--freeze {word}: {backbone.name} cannot be split, so it can only be frozen whole; use --freeze all")
+    cut = 0 if word == "none" else names.index(word) + 1 if word in names else int(word) if word.isdecimal() else -1
+    if not 0 <= cut <= count:
+        choice = f"all, none, auto, a number from 0 to {count}, or one of {', '.join(names)}"
+        raise BackboneError(f"--freeze {word}: matches no stage of {backbone.name}; use {choice}")
+    return cut
+
+
+@dataclass(frozen=True)
+class StageFacts:
+    """One line of the table that says what trains: a stage, its map, its parameters, and its learning rate (0: frozen)."""
+
+    stage: str
+    parameters: int
+    learning_rate: float
+
+
+def what_trains(backbone: Backbone, cut: int, rate: float, tail_rate: float, decay: float) -> list[StageFacts]:
+    """Every stage of the backbone with the rate at which it trains; ``rate`` is the head's."""
+    last = len(backbone.stages) - 1
+    rates = [rate * tail_rate * decay ** (last - index) if index >= cut else 0.0 for index in range(last + 1)]
+    counts = [sum(parameter.numel() for parameter in stage.parameters()) for stage in backbone.stages]
+    return list(map(StageFacts, backbone.stage_names, counts, rates))
+
+
+def frozen_in_words(stage_names: Sequence[str], cut: int) -> str:
+    """What a cut means, for people."""
+    if cut >= len(stage_names):
+        return "all stages frozen and shared"
+    return f"frozen and shared up to {stage_names[cut - 1]}, a tail of its own behind it" if cut else "all stages its own"
+
+
+def trains_table(table: list[StageFacts], rate: float) -> str:
+    """``what_trains`` as lines of text, the head's ``rate`` last."""
+    lines = [f"{'stage':10} {'parameters':>12}  learning rate"]
+    for row in table:
+        said = f"{row.learning_rate:.1e}" if row.learning_rate else "frozen, shared"
+        lines.append(f"{row.stage:10} {row.parameters:>12,}  {said}")
+    return "\n".join([*lines, f"{'head':10} {'new':>12}  {rate:.1e}"])
+
+
+def _without_stages(network: nn.Module, pieces: Iterable[nn.Module]) -> nn.Module:
+    """``network`` reduced to what ``forward_head`` needs: stages and classifier removed."""
+    inside = set(pieces)
+    for name, child in list(network.named_children()):
+        if any(module in inside for module in child.modules()):
+            delattr(network, name)
+    cast(Any, network).reset_classifier(0)
+    return network

@@ -1,0 +1,1 @@
+"""Asking heads about pictures, whole or piece by piece."""

@@ -1,0 +1,1 @@
+"""One pass over a picture: what it leaves behind, how it is made, and how it is kept on disk."""

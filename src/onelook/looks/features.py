@@ -1,0 +1,163 @@
+"""What one pass over a picture leaves behind: ``Needs`` is what a head asks for, ``Look`` the immutable result that heads read.
+
+python -c "from onelook import Needs; print(Needs(maps=(8,)) | Needs(embedding=True))"
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from onelook.errors import HeadError
+from onelook.geometry.placement import Placement
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a head reads of a look: whole maps by stride, pooled statistics by stride, the embedding, how many proposed regions."""
+
+    maps: tuple[int, ...] = ()
+    pooled: tuple[int, ...] = ()
+    embedding: bool = False
+    regions: int = 0
+
+    def __or__(self, other: "Needs") -> "Needs":
+        return Needs(
+            tuple(sorted({*self.maps, *other.maps})),
+            tuple(sorted({*self.pooled, *other.pooled})),
+            self.embedding or other.embedding,
+            max(self.regions, other.regions),
+        )
+
+
+def union(all_needs: Iterable[Needs]) -> Needs:
+    """All that any of these needs names."""
+    whole = Needs()
+    for needs in all_needs:
+        whole = whole | needs
+    return whole
+
+
+@dataclass(frozen=True)
+class Look:
+    """The immutable result of one pass over a batch of B pictures.
+
+    ``maps``: stride -> (B, C, ~H/stride, ~W/stride); stride 1 is the normalised pixels themselves. ``pooled``: stride -> (B, 3, C):
+    mean, maximum and standard deviation of that stride's map over the picture, padding left out. ``embedding``: (B, D), what
+    the network's own classifier reads. ``regions``: (B, R, 4) boxes that selective search proposes, xyxy in input pixels, without an area
+    where there are fewer. ``placements``: one per picture.
+    """
+
+    placements: tuple[Placement, ...]
+    maps: Mapping[int, Tensor] = field(default_factory=dict)
+    pooled: Mapping[int, Tensor] = field(default_factory=dict)
+    embedding: Tensor | None = None
+    regions: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.placements)
+
+    def require(self, needs: Needs) -> None:
+        """Raise HeadError, listing what there is, if this look lacks something that ``needs`` names."""
+        for kind, wanted, there in (("maps", needs.maps, self.maps), ("pooled", needs.pooled, self.pooled)):
+            missing = [stride for stride in wanted if stride not in there]
+            if missing:
+                raise HeadError(f"the head reads {kind} of strides {missing}, this look has {sorted(there) or 'none'}")
+        if needs.embedding and self.embedding is None:
+            raise HeadError("the head reads the embedding, this look has none")
+        if needs.regions and (self.regions is None or self.regions.shape[1] < needs.regions):
+            raise HeadError(
+                f"the head reads {needs.regions} proposed regions, this look has {0 if self.regions is None else len(self.regions[0])}"
+            )
+
+    def to(self, device: torch.device | str) -> "Look":
+        """The same look on another device."""
+        return self._each(lambda value: value.to(device), self.placements)
+
+    def pick(self, indices: Sequence[int]) -> "Look":
+        """The look at these pictures only, in this order."""
+        return self._each(lambda value: value[list(indices)], tuple(self.placements[index] for index in indices))
+
+    def beside(self, other: "Look") -> "Look":
+        """This look with the parts of another look at the same pictures added."""
+        embedding = self.embedding if other.embedding is None else other.embedding
+        regions = self.regions if other.regions is None else other.regions
+        return Look(self.placements, {**self.maps, **other.maps}, {**self.pooled, **other.pooled}, embedding, regions)
+
+    def _each(self, change: Callable[[Tensor], Tensor], placements: tuple[Placement, ...]) -> "Look":
+        maps = {stride: change(value) for stride, value in self.maps.items()}
+        pooled = {stride: change(value) for stride, value in self.pooled.items()}
+        embedding, regions = (None if part is None else change(part) for part in (self.embedding, self.regions))
+        return Look(placements, maps, pooled, embedding, regions)
+
+
+def join(looks: Sequence[Look]) -> Look:
+    """Looks with the same parts, one after the other."""
+    first = looks[0]
+    if len(looks) == 1:
+        return first
+    maps = {stride: torch.cat([look.maps[stride] for look in looks]) for stride in first.maps}
+    pooled = {stride: torch.cat([look.pooled[stride] for look in looks]) for stride in first.pooled}
+    embedding = None if first.embedding is None else torch.cat([look.embedding for look in looks if look.embedding is not None])
+    regions = None if first.regions is None else torch.cat([look.regions for look in looks if look.regions is not None])
+    return Look(tuple(placement for look in looks for placement in look.placements), maps, pooled, embedding, regions)
+
+
+def padded(look: Look, size: tuple[int, int], map_sizes: Mapping[int, tuple[int, int]]) -> Look:
+    """A look as if its pictures lay in a larger input of ``size`` (width, height): maps are filled up with zeros, right and below.
+
+    ``map_sizes``: stride -> (height, width) of its map at that input. Statistics and embedding stay what they are.
+    """
+    maps = {
+        stride: functional.pad(value, (0, map_sizes[stride][1] - value.shape[3], 0, map_sizes[stride][0] - value.shape[2]))
+        for stride, value in look.maps.items()
+    }
+    placements = tuple(replace(placement, input=size) for placement in look.placements)
+    return replace(look, maps=maps, placements=placements)
+
+
+def pool_statistics(feature_map: Tensor) -> Tensor:
+    """A map (B, C, H, W) -> (B, 3, C): mean, maximum and (population) standard deviation over H and W."""
+    flat = feature_map.flatten(2)
+    deviation, mean = torch.std_mean(flat, dim=2, correction=0)
+    return torch.stack([mean, flat.amax(dim=2), deviation], dim=1)
+
+
+def summarize(
+    maps: Mapping[int, Tensor], final: Tensor, placements: Sequence[Placement], needs: Needs, embed: Callable[[Tensor], Tensor]
+) -> Look:
+    """The look that ``needs`` names, from a network's maps (stride -> (B, C, H, W)) and its final stage's output.
+
+    ``embed``: final stage's output -> embedding. Padding is left out of statistics and embedding: pictures are taken in runs of equal
+    content, so that a picture's part does not depend on the others.
+    """
+    pooled: dict[int, list[Tensor]] = {stride: [] for stride in needs.pooled}
+    embeddings = []
+    for start, stop in _runs([(placement.content, placement.input) for placement in placements]):
+        for stride in needs.pooled:
+            pooled[stride].append(pool_statistics(_shown(maps[stride][start:stop], placements[start])))
+        if needs.embedding:
+            embeddings.append(embed(_shown(final[start:stop], placements[start])))
+    return Look(
+        tuple(placements),
+        {stride: maps[stride] for stride in needs.maps},
+        {stride: torch.cat(parts) for stride, parts in pooled.items()},
+        torch.cat(embeddings) if needs.embedding else None,
+    )
+
+
+def _shown(feature_map: Tensor, placement: Placement) -> Tensor:
+    """The part of a map (B, C, h, w) that shows the picture."""
+    if placement.content == placement.input:
+        return feature_map
+    high = -(-feature_map.shape[2] * placement.content[1] // placement.input[1])
+    wide = -(-feature_map.shape[3] * placement.content[0] // placement.input[0])
+    return feature_map[:, :, :high, :wide]
+
+
+def _runs(keys: Sequence[object]) -> list[tuple[int, int]]:
+    """Start and stop of each stretch of equal keys."""
+    starts = [index for index, key in enumerate(keys) if index == 0 or key != keys[index - 1]]
+    return list(zip(starts, [*starts[1:], len(keys)], strict=True))

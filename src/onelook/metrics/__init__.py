@@ -1,0 +1,1 @@
+"""How right answers are: one judge for every kind of answer, calibration, intervals."""

@@ -1,0 +1,49 @@
+"""Labelled pictures for a task: read, checked, converted; what ``onelook data`` does.
+
+python -c "from onelook import read; print(read('photos/').describe())"
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from onelook.data import check as checking
+from onelook.data import convert as converting
+from onelook.data.check import Report
+from onelook.data.read import read_kinds
+from onelook.data.samples import Dataset
+from onelook.heads import kinds_of
+
+
+def read(
+    source: Path | str,
+    *,
+    task: str = "classify",
+    columns: Sequence[str] = (),
+    group: str | None = None,
+    classes: Sequence[str] = (),
+    split: str | None = None,
+    ignore: Sequence[str] = (),
+) -> Dataset:
+    """Read labelled pictures for ``task``; the rest as ``onelook.data.read.read_kinds`` says it."""
+    return read_kinds(source, kinds_of(task), columns=columns, group=group, classes=classes, split=split, ignore=ignore)
+
+
+def check(
+    source: Path | str,
+    *,
+    task: str = "classify",
+    columns: Sequence[str] = (),
+    val: Path | str | None = None,
+    train_split: str | None = None,
+    val_split: str | None = None,
+    ignore: Sequence[str] = (),
+) -> Report:
+    """What is wrong with pictures that are labelled for ``task``, see ``onelook.data.check``."""
+    return checking.check(
+        source, kinds=kinds_of(task), columns=columns, val=val, train_split=train_split, val_split=val_split, ignore=ignore
+    )
+
+
+def convert(source: Path, out: Path, form: str, *, task: str = "detect", split: str | None = None) -> Dataset:
+    """Write what ``source`` holds for ``task`` in another format, see ``onelook.data.convert``."""
+    return converting.convert(source, out, form, kinds=kinds_of(task), split=split)
