@@ -42,7 +42,7 @@ def parts(which: str) -> tuple[Dataset, list[tuple[list[int], list[int]]]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", choices=["elpv", "elpv-cell", "trashnet"], default="elpv")
-    parser.add_argument("--views", type=int, default=VIEWS)
+    parser.add_argument("--views", type=int, default=2)
     parser.add_argument("--form", default="radial")
     parser.add_argument("--size", type=int, default=224)
     arguments = parser.parse_args()

@@ -16,6 +16,8 @@ import torch
 from onelook import Geometry, Model, read
 from onelook.backbones.bfloat16 import native_bfloat16
 from onelook.data.augment import RECIPES
+from onelook.heads.context import Context
+from onelook.heads.pixel_head import PixelOptions
 from onelook.heads.tail import Tail, Tailed, parse_freeze
 from onelook.heads.unet import UNet
 from onelook.training.loop import total_loss
@@ -32,7 +34,7 @@ def main() -> None:
     data = read(Path(os.environ.get("ONELOOK_TEST_DATA", "../shared/data")) / "camvid", task="segment", split="train")
     extractor = Model.new().extractor(Geometry(chosen.size))
     backbone = extractor.backbone
-    head = UNet.fresh(Facts(data.classes, backbone.channels, backbone.embedding_size))
+    head = UNet.fresh(Context(data.classes, backbone.channels, backbone.embedding_size, "masks"), PixelOptions())
     cut = parse_freeze(chosen.freeze, backbone)
     ours = Tailed(Tail(backbone, cut, head.needs), head).train()
     with patch("onelook.heads.tail.with_fast_gradients", lambda module: None):

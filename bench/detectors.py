@@ -20,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", choices=SPLITS, default="bccd")
     parser.add_argument("--task", choices=["detect", "localize"], default="detect")
-    parser.add_argument("--method", default="auto")
+    parser.add_argument("--method", default=None)
     parser.add_argument("--attach", default="conv")
     parser.add_argument("--seeds", type=int, default=1)
     chosen = parser.parse_args()
@@ -33,8 +33,8 @@ def main() -> None:
             begun = time.perf_counter()
             path = Path(folder) / "m.onelook"
             result = train(
-                source, name="things", model_path=path, task=chosen.task, method=chosen.method, attach=chosen.attach, seed=seed,
-                train_split=learned_from, val_split=judged_on,
+                source, name="things", model_path=path, task=chosen.task, method=chosen.method, seed=seed,
+                train_split=learned_from, val_split=judged_on, **({"attach": chosen.attach} if chosen.task == "localize" else {}),
             )  # fmt: skip
             seconds = time.perf_counter() - begun
             model = Model.load(path)

@@ -16,13 +16,14 @@ from statistics import median
 import torch
 
 from onelook import Geometry, Model, read
-from onelook.data.augment import RECIPES, Recipe
+from onelook.data.augment import RECIPES
 from onelook.heads.classify import Classify
 from onelook.heads.pooled import part_lengths
 from onelook.progress import QUIET
 from onelook.training.gather import Gatherer
-from onelook.training.loop import fit
+from onelook.training.loop import Schedule, fit
 from onelook.training.problem import candidate_needs
+from onelook.training.request import Request
 from pictures import write_photos
 
 COUNT, REPEATS = 320, 3
@@ -35,7 +36,8 @@ def main() -> None:
         model = Model.new(geometry=Geometry(224), cache=Path(folder))
         extractor = model.extractor(Geometry(224))
         needs = candidate_needs(model.backbone.strides)[-1]
-        rows = Gatherer(extractor, Path(folder), "classify", data, RECIPES["light"], False, 0, QUIET)(1).rows
+        request = Request(Classify, Classify.Options())
+        rows = Gatherer(extractor, Path(folder), request, data, RECIPES["light"], 0, QUIET)(1).data
         targets, paths = rows.targets, rows.paths
         inputs = sum(part_lengths(needs, model.backbone.channels, model.backbone.embedding_size))
         head = Classify(data.classes, strides=needs.pooled, embedding=True, inputs=inputs, form="hidden", units=256)
@@ -48,7 +50,7 @@ def main() -> None:
 
         def ours() -> float:
             begun = time.perf_counter()
-            list(fit(head, rows.batches(torch.ones(COUNT, dtype=torch.bool), needs, 0, 128), Recipe(epochs=1)))
+            list(fit(head, rows.batches(torch.ones(COUNT, dtype=torch.bool), needs, 0, 128), Schedule(epochs=1)))
             return time.perf_counter() - begun
 
         def theirs() -> float:

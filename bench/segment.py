@@ -21,6 +21,7 @@ from torch import from_numpy
 
 from onelook import Model, read
 from onelook.data.samples import Dataset, mask_of
+from onelook.heads import find_head
 from onelook.metrics.pixels import foreground_rand, pixel_error
 from onelook.progress import Progress
 
@@ -29,8 +30,8 @@ DATA = Path(os.environ.get("ONELOOK_TEST_DATA", "../shared/data"))
 
 def fitted(train: Dataset, folder: Path, size: int | None, **how: Any) -> Model:
     model = Model.new(cache=folder)
-    model.choose_geometry("pixels", size or usual_size("segment", train))
-    model.fit("pixels", train, head="segment", hold_out=False, progress=Progress(), **how)
+    model.choose_geometry("pixels", size or find_head(how["head"]).input_size(train))
+    model.fit("pixels", train, hold_out=False, progress=Progress(), **how)
     return model
 
 
@@ -43,7 +44,9 @@ def camvid(arguments: argparse.Namespace) -> dict[str, Any]:
             begun = time.perf_counter()
             # judging the test side takes what is left of the time that is named
             budget = 60 * minutes * arguments.share
-            model = fitted(train, Path(folder), arguments.size, budget=budget, freeze=arguments.freeze, views=arguments.views)
+            model = fitted(
+                train, Path(folder), arguments.size, head="segment", budget=budget, freeze=arguments.freeze, views=arguments.views
+            )
             trained = time.perf_counter() - begun
             found = model.evaluate("pixels", test).metrics
         entry = {"minutes": (time.perf_counter() - begun) / 60, "minutes_training": trained / 60, "miou": found["miou"]}
@@ -63,12 +66,12 @@ def membranes(arguments: argparse.Namespace) -> dict[str, Any]:
         for fold in range(arguments.folds):
             held = sorted(order[fold :: arguments.folds].tolist())
             train = data.pick([index for index in range(len(data)) if index not in held])
-            how = {"method": arguments.method, "freeze": arguments.freeze, "augment": arguments.augment, "epochs": arguments.epochs}
+            how = {"head": arguments.method, "freeze": arguments.freeze, "augment": arguments.augment, "epochs": arguments.epochs}
             model = fitted(train, Path(folder), arguments.size, views=arguments.views, **how)
             for way, lists in found.items():
-                for index, asked in zip(held, model.ask([data.samples[i].path for i in held], ["pixels"], way), strict=True):
+                for index, found_in in zip(held, model.predictions([data.samples[i].path for i in held], ["pixels"], way), strict=True):
                     truth = mask_of(data.samples[index]).read()
-                    share = np.concatenate([strip[1].numpy() for _, strip in asked.raws["pixels"].strips()])
+                    share = np.concatenate([strip[1].numpy() for _, strip in found_in.by_head["pixels"].strips()])
                     lists["pixel_error"].append(pixel_error(from_numpy((share >= 0.5).astype(np.uint8)), truth))
                     # cells are connected insides, at a stated threshold that was not searched for
                     cells, regions = (ndimage.label(inside)[0] for inside in (share >= arguments.cells, truth.numpy() == 1))

@@ -6,11 +6,12 @@ python bench/selective_search.py --set raccoon --count 300
 
 import argparse
 import json
+import os
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
-from bench.pictures import data_folder
 from torchvision.transforms.functional import pil_to_tensor
 
 from onelook import read
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--pictures", type=int, default=100)
     asked = parser.parse_args()
-    data = read(data_folder(asked.set), task="detect")
+    data = read(Path(os.environ.get("ONELOOK_TEST_DATA", "../shared/data")) / asked.set, task="detect")
     samples = data.samples[:: max(1, len(data) // asked.pictures)][: asked.pictures]
     found: dict[str, list[float]] = {"ours": [], "opencv": []}
     seconds = dict.fromkeys(found, 0.0)

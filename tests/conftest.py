@@ -24,6 +24,7 @@ def cache_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every test's cache; command-line tests inherit it through the environment."""
     root = tmp_path_factory.mktemp("cache")
     os.environ["ONELOOK_CACHE"] = str(root)
+    os.environ["ONELOOK_THREADS"] = "all"  # equal bytes whatever else this machine does
     return root
 
 

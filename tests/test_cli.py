@@ -150,7 +150,8 @@ def test_reports_views_and_test_time_augmentation(run: Run, trained: Path, photo
     assert (
         run("data", "views", photos, "--out", tmp_path / "sheet.png", "--views", "3", "--pictures", "2", "--augment", "microscope")[0] == 0
     )
-    assert Image.open(tmp_path / "sheet.png").size == (3 * 160, 40 + 2 * 160)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (3 * 160, 40 + 2 * 160)
     plain = json.loads(run("predict", next(photos.rglob("*.png")), "--model", trained, "--json")[1])
     wide = json.loads(run("predict", next(photos.rglob("*.png")), "--model", trained, "--json", "--tta", "tencrop")[1])
     assert plain["answers"].keys() == wide["answers"].keys()

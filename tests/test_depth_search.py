@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -68,10 +69,11 @@ def test_what_the_user_insists_on() -> None:
 
 
 class TestRule:
-    """Of a frozen head and tails: a tail wins if its loss is smaller by more than the margin, in standard errors."""
+    """The cheapest at prediction wins within a margin, in standard errors, of the best."""
 
     def contender(self, name: str, losses: list[float], tail: bool) -> Contender:
-        judged: Any = (object(),) if tail else ()
+        cut = SimpleNamespace(head=SimpleNamespace(tail=SimpleNamespace(cut=4)))
+        judged: Any = (cut,) if tail else ()
         return Contender(name, cast(Any, None), dict(enumerate(losses)), judged)
 
     def test_the_smaller_loss_wins_without_a_margin(self) -> None:
@@ -125,9 +127,11 @@ class TestSearch:
         assert "all depths, 2 views: accuracy" in said
         assert model.evaluate("kind", read(hard)).metrics["accuracy"] > 0.8
 
-    def test_the_cheaper_rung_wins_within_one_standard_error(self, model: Model, hard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Tails that say at random what they say are no better, and one that is right by construction wins with its tail."""
-        monkeypatch.setattr("onelook.training.depth_search.judge", judged_as(lambda scores, targets: torch.zeros_like(scores)))
+    def test_wrong_tails_lose_and_right_ones_win(self, model: Model, hard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Tails that are wrong by construction lose, alone and averaged; one that is right wins, the shallowest of them."""
+        monkeypatch.setattr(
+            "onelook.training.depth_search.judge", judged_as(lambda scores, targets: -8.0 * torch.nn.functional.one_hot(targets, 2).float())
+        )
         assert model.fit("kind", read(hard), budget=20).trained.cut == 6
         right = judged_as(lambda scores, targets: 8.0 * torch.nn.functional.one_hot(targets, 2).float())
         monkeypatch.setattr("onelook.training.depth_search.judge", right)

@@ -138,7 +138,7 @@ def test_shares_are_enlarged_strip_by_strip_as_at_once(classes: int, high: int, 
     values = torch.rand(classes, high, wide, generator=torch.Generator().manual_seed(seed)).softmax(0)
     wanted = functional.interpolate(values[None], size=(height, width), mode="bilinear", align_corners=False)[0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("onelook.metrics.pixels.STRIP", 3 * classes * width)
+        patch.setattr("onelook.geometry.masks.STRIP", 3 * classes * width)
         shares = ProbabilityMap(values, (width, height))
         found = torch.cat([strip for _, strip in shares.strips()], dim=1)
         label, sure = shares.surest()
@@ -165,4 +165,4 @@ def test_shares_and_masks_go_through_the_judge() -> None:
     judge = PixelJudge(NAMES)
     judge.add([ProbabilityMap(values, (2, 2))], [Mask((2, 2), (1, 3, 0, 0), lambda: truth)])
     assert judge.result()["miou"] == 1.0
-    assert float(ious(judge.tables[0]).nanmean()) == 1.0
+    assert float(ious(judge.confusions[0]).nanmean()) == 1.0

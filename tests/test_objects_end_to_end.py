@@ -18,7 +18,7 @@ from onelook.data.augment import recipe_by_name
 from onelook.data.pictures import picture_size, read_bytes
 from onelook.data.samples import Dataset, objects_of
 from onelook.errors import BudgetError, DataError, HeadError, OnelookError
-from onelook.heads import methods_of
+from onelook.heads import HEADS, methods_of
 from onelook.training.loop import Step
 from onelook.workflows.compare import compare
 from tests.conftest import SIDE, write_scenes
@@ -59,14 +59,16 @@ def test_the_usual_detector_finds_flowers(scenes: Path, small: Model, tmp_path: 
     [("yolo", 0.4), ("faster_rcnn", 0.6), ("rcnn", 0.3), ("windows", 0.1), ("fast_rcnn", 0.2), ("sppnet", 0.1), ("overfeat", 0.2)],
 )
 def test_the_others_find_some(method: str, least: float, scenes: Path, small: Model) -> None:
-    small.fit("flowers", data(scenes, "train"), head=method, epochs=24, hold_out=False)
+    long = {} if HEADS[method].crops else {"epochs": 24}
+    small.fit("flowers", data(scenes, "train"), head=method, hold_out=False, **long)
     assert small.evaluate("flowers", data(scenes, "val")).metrics["ap50"] > least
 
 
 @pytest.mark.parametrize("method", [method for method in methods_of("detect") if method != "fcos"])
 def test_every_method_trains_and_answers(method: str, scenes: Path, small: Model, tmp_path: Path) -> None:
     few = data(scenes, "val")
-    small.fit("flowers", few.pick(range(6)), head=method, epochs=1, hold_out=False)
+    once = {} if HEADS[method].crops else {"epochs": 1}
+    small.fit("flowers", few.pick(range(6)), head=method, hold_out=False, **once)
     small.save(tmp_path / "m.onelook")
     found = Model.load(tmp_path / "m.onelook", device="cpu").evaluate("flowers", few.pick(range(6, 9)))
     assert found.metrics["n"] == 3

@@ -31,7 +31,7 @@ from onelook.errors import HeadError
 from onelook.geometry.instances import How
 from onelook.geometry.placement import Geometry, Mode
 from onelook.heads import find_head, make_options
-from onelook.heads.base import AnswerOptions, AnyHead
+from onelook.heads.base import AnyHead
 from onelook.inference.evaluate import BEFORE, Evaluated, evaluate, from_cache, in_order
 from onelook.inference.predict import Prediction, predict
 from onelook.inference.tiles import predict_beside_tiles
@@ -86,9 +86,8 @@ class Model:
     def merge(self, other: "Model") -> None:
         """Take over the heads of another model of the same backbone and geometry; names must not clash."""
         modelparts.check_mergeable(self.backbone, other.backbone, self.geometry, other.geometry, self.heads, other.heads)
-        self.geometry = self.geometry or other.geometry
-        for name, head in other.heads.items():
-            self._take(name, head, other.records[name])
+        for name in other.heads:
+            self.adopt(name, other, name)
 
     def adopt(self, name: str, other: "Model", theirs: str) -> None:
         """Take over head ``theirs`` of another model of the same backbone under ``name``; it looks apart if the geometries differ."""
@@ -104,8 +103,6 @@ class Model:
         if record.geometry:
             self._apart[name] = Geometry(**record.geometry)
 
-    # --- training
-
     def fit(
         self, name: str, data: Dataset, *, head: str | type[AnyHead] = "classify", freeze: str | int = "auto", budget: float | None = None,
         deadline: Deadline | None = None, views: int | None = None, augment: str | None = None, epochs: int | None = None,
@@ -115,12 +112,11 @@ class Model:
 
         ``head``: a task (done the usual way), a method, or a class, also one of another package. ``options``: its own, see its ``Options``.
         ``freeze``: how much of the backbone stays frozen and shared: "all", "none", a number of stages, the name of the last frozen stage,
-        or "auto": measured within the budget, or what is usual for the method. ``budget``: seconds in which fitting must be done (default: 90
+        or "auto": measured within the budget, or what is usual for the method. ``budget``: seconds for fitting (default: 90
         where depth is measured, else none); ``deadline``: the same as a moment. ``views``: how many versions of each picture are learned
         from, made as the recipe ``augment`` says. ``epochs``: of a tail, or of a head that is trained by descent. ``hold_out``: whether
         a head keeps a fold of the pictures out at first, to be judged on, because nothing else judges it.
-        Unreadable pictures are left out and reported. Raises DataError if what is left cannot be learned from, HeadError for what the head
-        has no use for, BudgetError if there is no time for anything, BackboneError for a ``freeze`` that matches nothing.
+        Raises DataError if what can be read cannot be learned from, HeadError for what the head has no use for, BudgetError, BackboneError.
         """
         kind = find_head(head)
         own = make_options(kind, options)
@@ -138,26 +134,21 @@ class Model:
 
     def note(self, name: str, *, metrics: dict[str, Any] | None = None, training: dict[str, Any] | None = None) -> None:
         """Write metrics and the training record of head ``name`` into its place in the file."""
-        record = self.records[name]
-        self.records[name] = replace(record, metrics=metrics or record.metrics, training=training or record.training)
-
-    # --- answering
+        own = self.records[name]
+        self.records[name] = replace(own, metrics=metrics or own.metrics, training=training or own.training)
 
     def predict(
-        self, pictures: Iterable[str | Path] | str | Path, *, heads: Sequence[str] | None = None, tta: str = "none", conf: float | None = None,
-        tiles: bool = False, instances: How | None = None,
+        self, pictures: Iterable[str | Path] | str | Path, *, heads: Sequence[str] | None = None, tta: str = "none",
+        conf: float | None = None, tiles: bool = False, instances: How | None = None,
     ) -> Iterator[Answers]:  # fmt: skip
         """Answers for paths, folders and globs, in their order, lazily; an unreadable picture gives ``.error``.
 
-        ``heads``: which to ask (default: all trained ones, or ``imagenet`` if there is none). ``tta``: how many versions of every
-        picture are looked at and averaged (see ``onelook.looks.tta``). ``tiles``: heads that can look piece by piece, at the scale at which
-        they were trained (see ``onelook.inference.tiles``). ``conf``: the lowest score of boxes that are answers; ``instances``: how single
-        objects are told apart in what pixels are. Raises HeadError for what no head here has a use for.
+        ``heads``: which to ask (default: all trained ones, or ``imagenet``). ``tta``: see ``onelook.looks.tta``; ``tiles``: see
+        ``onelook.inference.tiles``; ``conf``, ``instances``: see ``AnswerOptions``. Raises HeadError for what no head here can do.
         """
         pictures = [pictures] if isinstance(pictures, str | Path) else pictures
         names = list(heads or self.heads or [READY])
-        options = AnswerOptions(conf, instances)
-        modelparts.check_answer_options([self.head(name) for name in names], options)
+        options = modelparts.answer_options([self.head(name) for name in names], conf, instances)
         for found in self.predictions(find_pictures(pictures), names, tta, tiles):
             answers = {name: self.head(name).answer(prediction, options) for name, prediction in found.by_head.items()}
             yield Answers(found.path, answers, found.ms, found.error)
@@ -172,9 +163,7 @@ class Model:
         ``tiles``: see ``predict``. Raises HeadError for tiles with test-time augmentation, or without a head that can look piece by piece.
         """
         if tiles:
-            pieced = [name for name in names if self.head(name).core.tiled]
-            if not pieced or tta != "none":
-                raise HeadError(f"--tiles: {f'not together with --tta {tta}' if pieced else 'no head here says what pixels are'}")
+            pieced = modelparts.tiled(names, [self.head(name) for name in names], tta)
             rest = [name for name in names if name not in pieced]
             others = (lambda path: next(self.predictions([path], rest))) if rest else None
             return predict_beside_tiles(paths, {n: (self.head(n), self.extractor(self.geometry_of(n))) for n in pieced}, others)
@@ -193,8 +182,7 @@ class Model:
     ) -> Evaluated:
         """Judge head ``name`` on labelled pictures; a head that reads no maps is judged from cached looks where there are some.
 
-        ``data`` must use the head's own classes (``read(..., classes=...)``). ``deadline``: where it comes too soon, fewer pictures are
-        judged, drawn at random. Raises DataError.
+        ``data`` must use the head's own classes. ``deadline``: where it comes too soon, fewer pictures are judged. Raises DataError.
         """
         head, deadline = self.head(name), deadline or Deadline(None)
         modelparts.check_classes(name, head, data)
@@ -209,8 +197,6 @@ class Model:
             wanted = union([*candidate_needs(self.backbone.strides), head.needs])
             found = from_cache(asked, extractor, self.cache_root, paths, wanted, head.needs, progress, deadline)
         return evaluate(head, data, found, progress, (name, BEFORE), deadline)
-
-    # --- parts
 
     def head(self, name: str) -> AnyHead:
         """The head of this name; ``imagenet`` is there without training. Raises HeadError naming those there are."""
@@ -229,13 +215,12 @@ class Model:
     def choose_geometry(self, name: str, size: int | None = None, mode: Mode | None = None, progress: Progress = QUIET) -> None:
         """Settle how head ``name`` will look: the first head chooses for the model, a later one that differs looks apart, which is said."""
         others = any(other != name for other in self.heads)
-        chosen, apart = modelparts.chosen_geometry(self.geometry, self.backbone, others, size, mode)
-        self.geometry = chosen
+        self.geometry, apart = modelparts.chosen_geometry(self.geometry, self.backbone, others, size, mode)
         if size is not None or mode is not None:
             self._apart.pop(name, None)
             if apart is not None:
                 self._apart[name] = apart
-                progress.say(modelparts.look_apart(name, apart, chosen))
+                progress.say(modelparts.look_apart(name, apart, self.geometry))
 
     def extractor(self, geometry: Geometry) -> Extractor:
         """Backbone, engine and geometry together."""
@@ -262,6 +247,4 @@ class Model:
         return modelparts.ready_head(self.backbone)
 
 
-def load(path: Path | str, **options: Any) -> Model:
-    """Read a model file; the same as ``Model.load``."""
-    return Model.load(path, **options)
+load = Model.load

@@ -15,6 +15,7 @@ from onelook.backbones.weights import Source, load_by_name
 from onelook.data.kinds import KINDS
 from onelook.data.samples import Dataset
 from onelook.errors import BackboneError, DataError, HeadError, ModelFileError, OnelookError
+from onelook.geometry.instances import How
 from onelook.geometry.placement import Geometry, Mode
 from onelook.heads import HEADS
 from onelook.heads.base import AnswerOptions, AnyHead
@@ -33,7 +34,7 @@ __all__ = ["READY", "SCRATCH_RECIPE", "uncalibrated"]
 class Fitted:
     """What ``Model.fit`` did.
 
-    ``images``: pictures that were learned from; ``refused``: those that could not be read; ``trained``: the head, how deep it is trained, how
+    ``images``: pictures that were learned from; ``refused``: those that could not be read; ``trained``: the head, its depth, how
     it did on held-out training pictures and what was compared. ``seconds_look``, ``seconds_fit``: spent looking and fitting; ``looked``:
     views that were looked at now.
     """
@@ -116,12 +117,22 @@ def check_request(name: str, head: type[AnyHead], data: Dataset, views: int | No
         raise HeadError(f"--views {views}: use 1 to 64")
 
 
-def check_answer_options(heads: Sequence[AnyHead], options: AnswerOptions) -> None:
-    """Raise HeadError for an option of answers that none of the heads knows."""
+def answer_options(heads: Sequence[AnyHead], conf: float | None, instances: How | None) -> AnswerOptions:
+    """The options of answers that were asked for. Raises HeadError for one that none of the heads knows."""
+    options = AnswerOptions(conf, instances)
     for name in options.asked():
         if not any(name in head.core.answer_options for head in heads):
             having = [method for method, head in HEADS.items() if name in head.answer_options]
             raise HeadError(f"--{name}: no head that is asked has a use for it; heads by {', '.join(having)} do")
+    return options
+
+
+def tiled(names: Sequence[str], heads: Sequence[AnyHead], tta: str) -> list[str]:
+    """The names of the heads that can look piece by piece. Raises HeadError if none can, and for test-time augmentation beside it."""
+    pieced = [name for name, head in zip(names, heads, strict=True) if head.core.tiled]
+    if not pieced or tta != "none":
+        raise HeadError(f"--tiles: {f'not together with --tta {tta}' if pieced else 'no head here says what pixels are'}")
+    return pieced
 
 
 def check_classes(name: str, head: AnyHead, data: Dataset) -> None:
@@ -146,7 +157,7 @@ def new_record(head: type[AnyHead], trained: Trained, kind: str, apart: Geometry
 def chosen_geometry(
     model: Geometry | None, backbone: Backbone, others: bool, size: int | None, mode: Mode | None
 ) -> tuple[Geometry, Geometry | None]:
-    """The model's geometry, and that of a head that looks apart: the first head chooses for the model (``others``: whether there are any)."""
+    """The model's geometry, and that of a head that looks apart: the first chooses for the model (``others``: there are any)."""
     base = model or Geometry(backbone.preprocess.size, "fit", backbone.size_multiple)
     wanted = replace(base, size=size or base.size, mode=mode or base.mode)
     if model is None or not others:

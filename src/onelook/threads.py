@@ -7,6 +7,7 @@ and with one.
     python -c "from onelook.threads import spare; print(spare())"
 """
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +17,14 @@ import torch
 SIZE, REPEATS = 1 << 16, 40  # values of the operation that is timed: enough for torch to share it among threads
 BUSY = 2.0  # times as long with all threads as with one, from which on the machine is busy
 FRESH = 5.0  # seconds for which a measurement holds
+FIXED = "ONELOOK_THREADS"  # set to anything: all threads, always; two trainings are then equal to the bit beside other work, too
 
 
 def spare() -> bool:
-    """Whether all of torch's threads have a core: measured in a few milliseconds, by the clock."""
+    """Whether all of torch's threads have a core: measured in a few milliseconds, by the clock; yes where ONELOOK_THREADS is set."""
     threads = torch.get_num_threads()
+    if os.environ.get(FIXED):
+        return True
     if threads == 1:
         return True
     x = torch.ones(SIZE)

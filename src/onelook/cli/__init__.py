@@ -17,9 +17,9 @@ from typing import Any
 import typer
 
 from onelook.cli import bench, cache, compare, data, demo, doctor, info, predict, train, val
+from onelook.cli.options import Started
 from onelook.errors import OnelookError
 
-STARTED = time.monotonic()  # what budgets count from: importing is part of a command's time
 INTERRUPTED = 130
 
 
@@ -74,6 +74,9 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 0 (done), 1 (findings), 2 (usage), 3 (unreadable input) or 130 (interrupted)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if Started.used:  # not the process's first command
+        Started.at = time.monotonic()
+    Started.used = True
     debug = "--debug" in arguments or os.environ.get("ONELOOK_DEBUG") == "1"
     for stream in (sys.stdout, sys.stderr):  # a file name that the terminal's encoding lacks is written with escapes
         if isinstance(stream, io.TextIOWrapper):

@@ -13,6 +13,7 @@ from onelook.cli.options import (
     Quiet,
     Report,
     Seed,
+    Started,
     TrainSplit,
     ValSplit,
     duration,
@@ -44,7 +45,6 @@ def compare(
 
     Example: onelook compare dataset/ --task detect --methods fcos,faster_rcnn,fast_rcnn --budget 10m
     """
-    from onelook.cli import STARTED
     from onelook.errors import HeadError
     from onelook.heads import find_head
     from onelook.heads.box_head import BoxHead
@@ -60,7 +60,8 @@ def compare(
     sides = divide(everything, inside or val or (None if everything.side("val") else "0.25"), seed=seed)
     assert sides.val is not None
     found = run(
-        sides.train, sides.val, names(methods), task=task, budget=duration(budget), begun=STARTED, backbone=backbone, size=size or head.input_size(sides.train),
+        sides.train, sides.val, names(methods), task=task, budget=duration(budget), begun=Started.at, backbone=backbone,
+        size=size or head.input_size(sides.train),
         seed=seed, device=device.value, progress=progress(quiet),
     )  # fmt: skip
     if report:

@@ -13,11 +13,12 @@ PACKAGES = (
     "onnxscript",
     "safetensors",
     "scikit-learn",
+    "scikit-image",
     "supervision",
     "pillow",
     "numpy",
 )
-EXTRAS = ("elpv-dataset", "opencv-contrib-python-headless", "dlib-bin", "lancedb", "tensorboard")
+EXTRAS = ("elpv-dataset", "dlib-bin", "lancedb", "tensorboard")
 
 
 def doctor(json: Json = False) -> None:

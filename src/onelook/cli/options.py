@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from onelook.progress import Progress
+
+
+class Started:
+    """When the command began, from which budgets count: importing is part of a command's time."""
+
+    at = time.monotonic()
+    used = False
 
 
 class Device(StrEnum):

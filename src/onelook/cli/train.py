@@ -17,6 +17,7 @@ from onelook.cli.options import (
     RecipeName,
     Report,
     Seed,
+    Started,
     TrainSplit,
     ValSplit,
     Weights,
@@ -85,7 +86,6 @@ def train(
 
     Example: onelook train photos/ --task classify --name kind --model mine.onelook --val 0.25
     """
-    from onelook.cli import STARTED
     from onelook.workflows.train import train as run
 
     result = run(
@@ -93,7 +93,7 @@ def train(
         columns=names(columns), ignore=names(ignore), group=group, backbone=backbone, weights=weights, freeze=freeze,
         budget=duration(budget), epochs=epochs, views=views, augment=augment.value if augment else None, size=size,
         geometry=geometry.value if geometry else None, replace=replace, seed=seed, device=device.value, report=report,
-        tensorboard=tensorboard, begun=STARTED, progress=progress(quiet), **options,
+        tensorboard=tensorboard, begun=Started.at, progress=progress(quiet), **options,
     )  # fmt: skip
     if json:
         emit(result)

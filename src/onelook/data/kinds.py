@@ -9,7 +9,8 @@ heads say which they learn from.
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,14 +18,11 @@ from onelook.errors import DataError
 from onelook.geometry.masks import Mask
 from onelook.geometry.objects import Objects
 
-if TYPE_CHECKING:
-    from onelook.data.samples import Dataset
-
 Target = int | tuple[float, ...] | Objects | Mask
 
 
 class Kind(ABC):
-    """``name``: in ``Dataset.kind``. ``noun``: what is labelled, in words. ``counted``, ``unit``: heads of the columns of a table of counts.
+    """``name``: in ``Dataset.kind``. ``noun``: what is labelled, in words. ``counted``: heads of a table of counts.
 
     ``named``: whether its classes can lack pictures; ``joins``: whether two data sets with other classes can be read as one. ``moves``:
     whether targets move with a view. ``exclusive``: whether two classes are needed; ``declared``: whether a class may be named without
@@ -46,8 +44,8 @@ class Kind(ABC):
         """Class -> how often it is there."""
 
     @abstractmethod
-    def refuse(self, data: "Dataset") -> None:
-        """Raise DataError for what cannot be learned from."""
+    def refuse(self, targets: Sequence[Any], classes: Sequence[str], source: Path) -> None:
+        """Raise DataError, naming the source, for targets that cannot be learned from."""
 
     def strata(self, targets: Sequence[Any], classes: Sequence[str]) -> np.ndarray:
         """A small integer (n,) for each picture: equal ones are one stratum. By default equal targets are."""
@@ -78,10 +76,10 @@ class Kind(ABC):
         return [name for name, count in counts.items() if not count] if self.named else []
 
 
-def _two_classes(data: "Dataset", what: str) -> None:
-    present = [name for name, count in data.counts().items() if count]
+def _two_classes(counts: dict[str, int], source: Path, what: str) -> None:
+    present = [name for name, count in counts.items() if count]
     if len(present) < 2:
-        raise DataError(f"{data.source}: {what.format(present[0] if present else 'nothing')}")
+        raise DataError(f"{source}: {what.format(present[0] if present else 'nothing')}")
 
 
 class Single(Kind):
@@ -94,8 +92,8 @@ class Single(Kind):
         counted = Counter(targets)
         return {name: counted[index] for index, name in enumerate(classes)}
 
-    def refuse(self, data: "Dataset") -> None:
-        _two_classes(data, "only one class ({}); classify needs at least two")
+    def refuse(self, targets: Sequence[Any], classes: Sequence[str], source: Path) -> None:
+        _two_classes(self.counts(targets, classes), source, "only one class ({}); classify needs at least two")
 
     def names(self, target: int, classes: Sequence[str]) -> list[str]:
         return [classes[target]]
@@ -115,8 +113,8 @@ class Multi(Kind):
     def counts(self, targets: Sequence[tuple[float, ...]], classes: Sequence[str]) -> dict[str, int]:
         return {name: int(sum(row[index] for row in targets)) for index, name in enumerate(classes)}
 
-    def refuse(self, data: "Dataset") -> None:
-        _not_all_alike(data)
+    def refuse(self, targets: Sequence[Any], classes: Sequence[str], source: Path) -> None:
+        _not_all_alike(targets, source)
 
     def names(self, target: tuple[float, ...], classes: Sequence[str]) -> list[str]:
         return [name for name, value in zip(classes, target, strict=True) if value]
@@ -137,8 +135,8 @@ class Values(Kind):
     def counts(self, targets: Sequence[tuple[float, ...]], classes: Sequence[str]) -> dict[str, int]:
         return {name: len(targets) for name in classes}
 
-    def refuse(self, data: "Dataset") -> None:
-        _not_all_alike(data)
+    def refuse(self, targets: Sequence[Any], classes: Sequence[str], source: Path) -> None:
+        _not_all_alike(targets, source)
 
     def strata(self, targets: Sequence[tuple[float, ...]], classes: Sequence[str]) -> np.ndarray:
         """The third in which the first value lies."""
@@ -166,8 +164,8 @@ class Boxes(Kind):
         found = Counter(label for objects in targets for label in objects.labels.tolist())
         return {name: found[index] for index, name in enumerate(classes)}
 
-    def refuse(self, data: "Dataset") -> None:
-        _something_there(data, "a box")
+    def refuse(self, targets: Sequence[Any], classes: Sequence[str], source: Path) -> None:
+        _something_there(targets, source, "a box")
 
     def strata(self, targets: Sequence[Objects], classes: Sequence[str]) -> np.ndarray:
         """The rarest class in a picture."""
@@ -196,8 +194,8 @@ class Points(Kind):
         seen = [objects.points[..., 2] > 0 for objects in targets if len(objects)]
         return {name: int(sum(int(rows[:, index].sum()) for rows in seen)) for index, name in enumerate(classes)}
 
-    def refuse(self, data: "Dataset") -> None:
-        _something_there(data, "a key point")
+    def refuse(self, targets: Sequence[Any], classes: Sequence[str], source: Path) -> None:
+        _something_there(targets, source, "a key point")
 
     def strata(self, targets: Sequence[Objects], classes: Sequence[str]) -> np.ndarray:
         """All in one stratum."""
@@ -220,8 +218,8 @@ class Masks(Kind):
     def counts(self, targets: Sequence[Mask], classes: Sequence[str]) -> dict[str, int]:
         return {name: sum(mask.pixels[index] > 0 for mask in targets) for index, name in enumerate(classes)}
 
-    def refuse(self, data: "Dataset") -> None:
-        _two_classes(data, "the masks show only {}; segment needs two classes")
+    def refuse(self, targets: Sequence[Any], classes: Sequence[str], source: Path) -> None:
+        _two_classes(self.counts(targets, classes), source, "the masks show only {}; segment needs two classes")
 
     def strata(self, targets: Sequence[Mask], classes: Sequence[str]) -> np.ndarray:
         """The rarest class in a picture."""
@@ -240,14 +238,14 @@ def _rarest(shown: Sequence[set[int]], counted: dict[str, int]) -> np.ndarray:
     return np.array([min(labels, key=counts.__getitem__, default=len(counts)) for labels in shown], dtype=np.int64)
 
 
-def _not_all_alike(data: "Dataset") -> None:
-    if len({sample.target for sample in data.samples}) < 2:
-        raise DataError(f"{data.source}: all {len(data)} pictures have the same labels; there is nothing to learn")
+def _not_all_alike(targets: Sequence[tuple[float, ...]], source: Path) -> None:
+    if len(set(targets)) < 2:
+        raise DataError(f"{source}: all {len(targets)} pictures have the same labels; there is nothing to learn")
 
 
-def _something_there(data: "Dataset", what: str) -> None:
-    if not any(isinstance(sample.target, Objects) and len(sample.target.learnable) for sample in data.samples):
-        raise DataError(f"{data.source}: none of the {len(data)} pictures has {what} to learn from")
+def _something_there(targets: Sequence[Objects], source: Path, what: str) -> None:
+    if not any(len(objects.learnable) for objects in targets):
+        raise DataError(f"{source}: none of the {len(targets)} pictures has {what} to learn from")
 
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (Single(), Multi(), Values(), Boxes(), Points(), Masks())}

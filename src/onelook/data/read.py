@@ -42,6 +42,6 @@ def read_kinds(
     reader = reader_of(source, request)
     if reader is None:
         nouns = " or ".join(dict.fromkeys(KINDS[kind].noun for kind in kinds))
-        expected = ", ".join(one.expects for one in READERS if set(one.gives) & set(kinds))
+        expected = ", ".join(one.expects for one in READERS if one.expects and set(one.gives) & set(kinds))
         raise DataError(f"{source}: no {nouns} found here; expected {expected}")
     return reader.read(source, request)

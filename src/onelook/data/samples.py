@@ -95,7 +95,7 @@ class Dataset:
         """Raise DataError unless there are two pictures, and what its kind of targets takes to be learned from."""
         if len(self) < 2:
             raise DataError(f"{self.source}: {len(self)} usable pictures; at least 2 are needed")
-        self.targets.refuse(self)
+        self.targets.refuse([sample.target for sample in self.samples], self.classes, self.source)
 
 
 def objects_of(sample: Sample) -> Objects:

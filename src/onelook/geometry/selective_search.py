@@ -52,7 +52,7 @@ def regions(picture: np.ndarray) -> np.ndarray:
     from skimage.segmentation import felzenszwalb
 
     lab = rgb2lab(picture)
-    spaces = (rgb2hsv(picture), np.clip((lab + [0, 128, 128]) / [100, 255, 255], 0, 1))
+    spaces = (rgb2hsv(picture), np.clip((lab + np.array([0, 128, 128])) / np.array([100, 255, 255]), 0, 1))
     boxes = []
     for space in spaces:
         for scale in SCALES:

@@ -52,7 +52,7 @@ class Usual:
 
 @dataclass(frozen=True)
 class AnswerOptions:
-    """``conf``: the lowest score of a box that is an answer. ``instances``: how single objects are told apart in what pixels are, if at all.
+    """``conf``: the lowest score of a box that is an answer. ``instances``: how single objects are told apart, if at all.
 
     None: not asked for, so that what a head cannot do is an error only where it was.
     """

@@ -36,7 +36,7 @@ class PlaceHead(Head[Raw, ScoredBoxes, Objects], Generic[Raw]):
     question = "where is"
     answer_options = ("conf",)
 
-    def answer(self, prediction: ScoredBoxes, options: AnswerOptions = AnswerOptions()) -> Answer:  # noqa: B008
+    def answer(self, prediction: ScoredBoxes, options: AnswerOptions = AnswerOptions()) -> Answer:
         """A ``supervision.Detections`` of the boxes that score ``conf`` or more."""
         from onelook.answers.detections import Detections
 

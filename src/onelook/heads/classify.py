@@ -85,7 +85,7 @@ class Classify(PooledHead):
             return {"cross_entropy": functional.binary_cross_entropy_with_logits(raw, target.float(), pos_weight=self.class_weights)}
         return {"cross_entropy": functional.cross_entropy(raw, target, weight=self.class_weights, label_smoothing=self.smoothing)}
 
-    def answer(self, prediction: Tensor, options: AnswerOptions = AnswerOptions()) -> Label | Labels:  # noqa: B008
+    def answer(self, prediction: Tensor, options: AnswerOptions = AnswerOptions()) -> Label | Labels:
         """A Label (or Labels); probabilities sum to 1 over the classes (each its own with ``multi``)."""
         if self.multi:
             named = dict(zip(self.classes, prediction.double().sigmoid().tolist(), strict=True))

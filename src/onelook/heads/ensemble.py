@@ -66,7 +66,7 @@ class Averaged(Head[Tensor, Tensor, Tensor]):
     def merge(self, predictions: Sequence[Tensor]) -> Tensor:
         return self.core.merge(predictions)
 
-    def answer(self, prediction: Tensor, options: AnswerOptions = AnswerOptions()) -> Answer:  # noqa: B008
+    def answer(self, prediction: Tensor, options: AnswerOptions = AnswerOptions()) -> Answer:
         return self.core.answer(prediction, options)
 
     def judge(self) -> Judge[Tensor, Tensor]:

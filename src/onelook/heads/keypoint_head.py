@@ -30,7 +30,7 @@ class KeypointHead(Head[Raw, Tensor, Objects], Generic[Raw]):
     def input_size(cls, data: Dataset) -> int:
         return SIZE
 
-    def answer(self, prediction: Tensor, options: AnswerOptions = AnswerOptions()) -> Answer:  # noqa: B008
+    def answer(self, prediction: Tensor, options: AnswerOptions = AnswerOptions()) -> Answer:
         """A ``supervision.KeyPoints`` of one object."""
         from onelook.answers.detections import KeyPoints
 

@@ -101,7 +101,7 @@ class PixelHead(Head[Scores, ProbabilityMap, Mask]):
             for one, place in zip(logits, placements, strict=True)
         ]
 
-    def answer(self, prediction: ProbabilityMap, options: AnswerOptions = AnswerOptions()) -> Segmentation:  # noqa: B008
+    def answer(self, prediction: ProbabilityMap, options: AnswerOptions = AnswerOptions()) -> Segmentation:
         """A ``Segmentation`` of the picture in its own size, with single objects if asked."""
         label, share = prediction.surest()
         found = Segmentation(label.numpy(), share.numpy(), self.classes)

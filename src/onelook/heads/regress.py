@@ -46,7 +46,7 @@ class Regress(PooledHead):
         """Squared error in units of each column's spread."""
         return {"squared_error": functional.mse_loss(self.scores_of(raw), self.scores_of(target))}
 
-    def answer(self, prediction: Tensor, options: AnswerOptions = AnswerOptions()) -> Values:  # noqa: B008
+    def answer(self, prediction: Tensor, options: AnswerOptions = AnswerOptions()) -> Values:
         """The value of every column."""
         return Values(dict(zip(self.classes, prediction.double().tolist(), strict=True)))
 

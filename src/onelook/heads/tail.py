@@ -152,7 +152,7 @@ class Tailed(Head[Any, Any, Any]):
     def mirror(self, prediction: Any, across: bool, down: bool, frame: tuple[int, int]) -> Any:
         return self.head.mirror(prediction, across, down, frame)
 
-    def answer(self, prediction: Any, options: AnswerOptions = AnswerOptions()) -> Answer:  # noqa: B008
+    def answer(self, prediction: Any, options: AnswerOptions = AnswerOptions()) -> Answer:
         return self.head.answer(prediction, options)
 
     def truth(self, target: Any) -> Answer | None:

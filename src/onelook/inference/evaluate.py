@@ -32,9 +32,11 @@ BEFORE = "before calibration"  # the name under which a head without its tempera
 class Evaluated:
     """A head's metrics on labelled pictures, and what they were computed from, picture by picture.
 
-    ``predictions``: None for those that are too large to keep. ``judge``: has seen them all; ``before``: the same judge of the same pictures
+    ``predictions``: None for those that are too large to keep. ``judge``: has seen them all; ``before``: the same judge of the same
+    pictures
     without any temperature, for heads that are calibrated. ``each``: how right each prediction is, higher is better; NaN where a picture
-    has nothing to be judged by. ``plain``: predictions without a temperature, of heads that are calibrated. ``ms``: a picture that is looked at anew, reading its file included, by the watch. ``left``: pictures for
+    has nothing to be judged by. ``plain``: predictions without a temperature, of heads that are calibrated. ``ms``: a picture that is
+    looked at anew, reading its file included, by the watch. ``left``: pictures for
     which there was no time.
     """
 

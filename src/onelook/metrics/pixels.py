@@ -55,7 +55,9 @@ class PixelJudge(Judge[ProbabilityMap, Mask]):
 
     def tables(self, metrics: Mapping[str, Any]) -> list[Table]:
         rows = tuple((name, percent(one["iou"]), percent(one["dice"]), percent(one["share"])) for name, one in metrics["per_class"].items())
-        return [Table("Class by class", ("class", "IoU", "Dice", "of the pixels"), rows, note=metrics["ignored"])]
+        rand = f", Rand {metrics['foreground_rand']:.3f}" if "foreground_rand" in metrics else ""
+        note = f"boundary F1 {metrics['boundary_f1'] or 0:.3f}{rand}; {metrics['ignored']}"
+        return [Table("Class by class", ("class", "IoU", "Dice", "of the pixels"), rows, note)]
 
     def worst(self, count: int) -> list[tuple[int, str]]:
         """The pictures with the lowest mean IoU."""

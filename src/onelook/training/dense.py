@@ -1,4 +1,4 @@
-"""Training heads by gradient descent on cached looks (boxes, points, pixels, and methods of other packages); behind a tail if there is a cut.
+"""Training heads by gradient descent on cached looks (boxes, points, pixels, other packages' methods); behind a tail if there is a cut.
 
 AdamW, a short rise of the learning rate and half a cosine down. Where nothing else judges the head, one fold is kept out, the head is
 judged on it, and then trained on for two epochs with all pictures.

@@ -2,9 +2,9 @@
 
 Trials, from cheap to dear: a linear head on what each depth of the frozen network sees; radial units on all depths; more views; a
 fine-tuned tail of one stage, of two ...; the whole network from pixels. Every trial is judged on held-out training pictures; each tail
-also averaged with the best frozen head, and all of them together. The search ends when the time or the gain ends. A tail, averaged with
-the frozen head, wins where its mean loss is smaller by more than MARGIN standard errors of the paired differences (a stricter one is the
-rule of Breiman et al. 1984, "Classification and regression trees", section 3.4.3); what that gives away is in docs/diary.md.
+also averaged with the best frozen head, and all of them together. The search ends when the time or the gain ends. The cheapest at
+prediction wins whose mean loss is within MARGIN standard errors of the best one's. With a whole standard error this is the rule of Breiman
+et al. 1984 ("Classification and regression trees", section 3.4.3), which gives away more where few pictures are held out (docs/diary.md).
 
     onelook train photos/ --name kind --model mine.onelook --budget 3m
 """
@@ -12,7 +12,7 @@ rule of Breiman et al. 1984, "Classification and regression trees", section 3.4.
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -48,7 +48,7 @@ BUDGET = 90.0  # seconds, where none are given
 WORTH_MEASURING = 0.8  # of the budget that frozen heads take at most for tails to be looked into
 LOOKING_SHARE = 0.4  # of the budget, at most
 SPARE = 0.05  # of the budget, kept for the unforeseen
-MARGIN = 0.0  # standard errors by which a tail must be better than the frozen head
+MARGIN = 0.25  # standard errors within which the cheaper at prediction wins
 PATIENCE = 1.0  # standard errors by which a tail may be worse before no deeper one is tried
 
 
@@ -107,8 +107,8 @@ def refuse_too_little(gather: Gatherer, look: float) -> None:
     if needed > deadline.left():
         least = math.ceil(1.2 * (deadline.taken() + needed) + 1)
         raise BudgetError(
-            f"--budget {deadline.seconds:.0f}s: {deadline.taken():.0f} s are gone, looking at {count} pictures once and fitting a head takes "
-            f"about {needed:.0f} s; give at least --budget {least}s, or fewer pictures"
+            f"--budget {deadline.seconds:.0f}s: {deadline.taken():.0f} s are gone, looking at {count} pictures once and fitting a head "
+            f"takes about {needed:.0f} s; give at least --budget {least}s, or fewer pictures"
         )
 
 
@@ -186,13 +186,22 @@ def _step(gather: Gatherer, cut: int) -> float:
 
 @dataclass(frozen=True)
 class Contender:
-    """A trial that may win. ``losses``: by held-out picture; ``judged``: its tails, as fitted without them; ``beside``: a frozen head."""
+    """A trial that may win. ``losses``: by held-out picture; ``judged``: its tails, as fitted without them; ``beside``: a frozen head.
+
+    ``held``: losses on the fold on which tails are judged, the temperature fitted there too: what frozen heads and tails are compared by.
+    """
 
     name: str
     trained: Trained
     losses: dict[int, float]
     judged: tuple[Finetuned, ...] = ()
     beside: Trained | None = None
+    held: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def cost(self) -> tuple[int, int]:
+        """What orders contenders from cheap to dear at prediction: how many tails, and how deep."""
+        return len(self.judged), -min((twin.head.tail.cut for twin in self.judged), default=0)
 
 
 def difference(ours: dict[int, float], theirs: dict[int, float]) -> tuple[float, float]:
@@ -201,25 +210,30 @@ def difference(ours: dict[int, float], theirs: dict[int, float]) -> tuple[float,
     return paired_error(torch.tensor([ours[index] for index in shared]), torch.tensor([theirs[index] for index in shared]))
 
 
+def compared(one: Contender, other: Contender) -> tuple[float, float]:
+    """``difference`` of two contenders: on all pictures that both were judged on alike."""
+    if one.judged or other.judged:
+        return difference(one.held or one.losses, other.held or other.losses)
+    return difference(one.losses, other.losses)
+
+
 def best_of(contenders: Sequence[Contender]) -> Contender:
     """The one with the smallest loss, compared in turn on the pictures that both were judged on."""
     best = contenders[0]
     for one in contenders[1:]:
-        best = one if difference(one.losses, best.losses)[0] < 0 else best
+        best = one if compared(one, best)[0] < 0 else best
     return best
 
 
 def choose(contenders: Sequence[Contender], margin: float = MARGIN) -> Contender:
-    """The best, but a frozen head unless a tail's loss is smaller by more than ``margin`` standard errors."""
-    frozen = [one for one in contenders if not one.judged]
-    tails = [one for one in contenders if one.judged]
-    if not tails:
-        return best_of(frozen)
-    if not frozen:
-        return best_of(tails)
-    plain, deep = best_of(frozen), best_of(tails)
-    mean, error = difference(deep.losses, plain.losses)
-    return deep if mean < -margin * error else plain
+    """The best of the cheapest at prediction whose loss is within ``margin`` standard errors of the best one's."""
+    best = best_of(contenders)
+    for cost in sorted({one.cost for one in contenders}):
+        here = best_of([one for one in contenders if one.cost == cost])
+        mean, error = compared(here, best)
+        if mean <= margin * error:
+            return here
+    return best
 
 
 class _Search:
@@ -267,11 +281,13 @@ class _Search:
         apart = self.gather.request.hold_out and bool(self.plan.cuts) and self.problem.folds > 3
         return folds == 1 if apart else torch.zeros_like(folds, dtype=torch.bool)
 
-    def _losses(self, trained: Trained) -> dict[int, float]:
-        """Held-out losses of the pictures that choose."""
-        each = self.problem.losses(trained.scores, trained.where)
+    def _losses(self, trained: Trained, fold: bool = False) -> dict[int, float]:
+        """Held-out losses of the pictures that choose; ``fold``: of those only on which tails are judged."""
         mine = ~self.reporting[trained.where]
-        return dict(zip(trained.where[mine].tolist(), each[mine].tolist(), strict=True))
+        if fold:
+            mine &= self.problem.data.folds[trained.where] == 0
+        where = trained.where[mine]
+        return dict(zip(where.tolist(), self.problem.losses(trained.scores[mine], where).tolist(), strict=True))
 
     def _reported(self, winner: Contender) -> dict[str, Any]:
         """The figures of the winner on pictures that chose nothing; of frozen heads alone by cross-validation on all."""
@@ -378,7 +394,7 @@ class _Search:
         beside: Trained | None = None,
     ) -> Contender:
         """A trial that may win."""
-        contender = Contender(name, trained, self._losses(trained), judged, beside)
+        contender = Contender(name, trained, self._losses(trained), judged, beside, self._losses(trained, fold=True))
         self.contenders.append(contender)
         self._note(name, trained, seconds, forecast)
         return contender
@@ -418,11 +434,11 @@ class _Search:
         if not others:
             return f"{winner.name} has the smallest held-out loss; nothing deeper was tried."
         other = best_of(others)
-        mean, error = difference(winner.losses, other.losses)
+        mean, error = compared(winner, other)
         return f"{winner.name}: its held-out loss is {mean:+.3f} that of {other.name} (standard error {error:.3f})."
 
 
 def _worse(one: Contender, other: Contender) -> bool:
     """Whether ``one`` loses more than ``other`` by over PATIENCE standard errors."""
-    mean, error = difference(one.losses, other.losses)
+    mean, error = compared(one, other)
     return mean > PATIENCE * error

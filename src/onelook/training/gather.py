@@ -59,7 +59,7 @@ class Gatherer:
     def __post_init__(self) -> None:
         self.recipe = with_components(self.recipe, [sample.path for sample in self.data.samples], self.seed)
 
-    def __call__(self, views: int, cuts: tuple[int, ...] = (), *, vectors: bool = True, needs: Needs = Needs()) -> Problem:  # noqa: B008
+    def __call__(self, views: int, cuts: tuple[int, ...] = (), *, vectors: bool = True, needs: Needs = Needs()) -> Problem:
         """``vectors``: whether pooled statistics and the embedding are wanted too; ``needs``: what else is.
 
         Raises DataError for what cannot be learned from.
@@ -101,7 +101,7 @@ class Gatherer:
                 return open_picture(sample.path, at_least=self.extractor.geometry.size).size
         return self.extractor.geometry.size, self.extractor.geometry.size
 
-    def seconds_a_look(self, cuts: tuple[int, ...] = (), needs: Needs = Needs()) -> float:  # noqa: B008
+    def seconds_a_look(self, cuts: tuple[int, ...] = (), needs: Needs = Needs()) -> float:
         """Seconds that looking at one view takes, decoding included, times the share of pictures whose looks are not in the store yet.
 
         Measured on a few pictures spread over the data; nothing is kept.
@@ -136,7 +136,7 @@ class Gatherer:
                 done += 1
         return (time.perf_counter() - begun) / max(1, done)
 
-    def _store(self, cuts: tuple[int, ...], vectors: bool = True, more: Needs = Needs()) -> FeatureStore:  # noqa: B008
+    def _store(self, cuts: tuple[int, ...], vectors: bool = True, more: Needs = Needs()) -> FeatureStore:
         backbone = self.extractor.backbone
         needs = Needs(maps=tuple(sorted({backbone.stride_before(cut) for cut in cuts} - {PIXELS}))) | more
         needs = needs | union(candidate_needs(backbone.strides)) if vectors else needs

@@ -25,7 +25,7 @@ class Request:
 
     ``freeze``: "auto" (measured or what is usual), "all", "none", a number of stages, or the name of the last frozen stage. ``budget``:
     seconds that the user gave, if any; ``deadline``: when fitting must be done. ``views``, ``epochs``: what the user insists on.
-    ``hold_out``: whether a head that nothing else judges keeps a fold of the pictures out at first. ``network``: for heads that look at crops.
+    ``hold_out``: whether a head that nothing else judges keeps a fold of the pictures out at first. ``network``: for crops.
     """
 
     head: type[AnyHead]

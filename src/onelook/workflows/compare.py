@@ -40,7 +40,8 @@ class Row:
     """One method's figures on the same pictures.
 
     ``ap50``, ``ap``: 0..1. ``minutes``: of training, looks included. ``ms``: milliseconds of one picture by the watch, reading its file,
-    looking, head and all; ``ms_proposals``: of it for selective search alone. ``forwards``: how often the network looks at a picture (at parts of it) on average. ``error``: why there are no
+    looking, head and all; ``ms_proposals``: of it for selective search alone. ``forwards``: how often the network looks at a picture (at
+    parts of it) on average. ``error``: why there are no
     figures.
     """
 

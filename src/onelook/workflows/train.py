@@ -106,19 +106,21 @@ def train(
     short = [*fitted.trained.cut_short, *([f"judging of {evaluated.left} pictures"] if evaluated and evaluated.left else [])]
     search = fitted.trained.search
     result = {
-        "head": saved.name, "task": task, "method": head.method, "backbone": model.backbone.name, "model": str(saved.path), "images": images,
+        "head": saved.name, "task": task, "method": head.method, "backbone": model.backbone.name, "model": str(saved.path),
+        "images": images,
         "cut": fitted.trained.cut, "metrics": metrics, "said": model.head(name).judge().in_words(metrics),
         "seconds": {
             "look": round(fitted.seconds_look, 3), "fit": round(fitted.seconds_fit, 3), "total": round(deadline.taken(), 3),
         },
-        "looked": fitted.looked, "interrupted": fitted.trained.interrupted, "cut_short": short, "search": search.to_json() if search else None,
+        "looked": fitted.looked, "interrupted": fitted.trained.interrupted, "cut_short": short,
+        "search": search.to_json() if search else None,
     }  # fmt: skip
     _write_run(folder, pictures, fitted, result | {"options": record, "geometry": asdict(model.geometry_of(name))})
     if report is not None:
         write_training(report, model, name, result, pictures.train, evaluated, steps)
     if tensorboard is not None:
-        _write_board(tensorboard, model, name, result, steps, pictures.train, recipe=augment or usual_recipe(head, model.backbone), seed=seed,
-                     evaluated=evaluated)  # fmt: skip
+        _write_board(tensorboard, model, name, result, steps, pictures.train, recipe=augment or usual_recipe(head, model.backbone),
+                     seed=seed, evaluated=evaluated)  # fmt: skip
     return result
 
 
@@ -281,8 +283,8 @@ def _write_run(folder: Path, pictures: Split, fitted: Fitted, result: dict[str, 
 
 
 def _write_board(
-    folder: Path, model: Model, name: str, result: dict[str, Any], steps: Sequence[tuple[str, Step]], data: Dataset, *, recipe: str, seed: int,
-    evaluated: Evaluated | None,
+    folder: Path, model: Model, name: str, result: dict[str, Any], steps: Sequence[tuple[str, Step]], data: Dataset, *, recipe: str,
+    seed: int, evaluated: Evaluated | None,
 ) -> None:  # fmt: skip
     """Scalars and sheets of pictures for TensorBoard."""
     sheets = {"views": views_sheet(data.samples[:SHEET], recipe_by_name(recipe), SHEET, seed)}

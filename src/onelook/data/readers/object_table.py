@@ -189,5 +189,5 @@ def _read_dataset(source: Path, request: Request) -> Dataset:
     return assemble(read_object_tables(tables, source if source.is_dir() else source.parent), points, request.classes)
 
 
-NAMED = Reader(("objects", "points"), "a table named by --train-split", _names_table, _read_named)
+NAMED = Reader(("objects", "points"), "", _names_table, _read_named)
 READER = Reader(("objects", "points"), "a CSV with xmin, or with NAME_x and NAME_y", _recognised, _read_dataset)

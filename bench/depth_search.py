@@ -1,8 +1,8 @@
 """How much ``--freeze auto`` gives away: its accuracy against every fixed policy's, with the same time for each.
 
-    python bench/ladder.py --set trashnet --budget 180
-    python bench/ladder.py --set elpv --share 0.1        # a tenth of the training pictures
-    python bench/ladder.py --set elpv --folds 4 --policies auto --budget 600
+    python bench/depth_search.py --set trashnet --budget 180
+    python bench/depth_search.py --set elpv --share 0.1        # a tenth of the training pictures
+    python bench/depth_search.py --set elpv --folds 4 --policies auto --budget 600
 
 Split: trashnet 70/30 (seed 0 ..), ELPV stratified folds (seed 0). Tails have as many epochs as fit into the budget. Every policy has a
 cache of its own, so that nothing is looked at before its time. Regret: the best fixed policy's accuracy minus auto's. The last line
@@ -45,7 +45,6 @@ def main() -> None:
         for policy in found:
             with tempfile.TemporaryDirectory() as cache:
                 model = Model.new(geometry=Geometry(224), cache=Path(cache))
-                model.extractor(Geometry(224)).engine.name  # noqa: B018 (exported before the clock starts)
                 begun = time.perf_counter()
                 try:
                     budget = None if policy == "all" else arguments.budget
