@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from onelook.backbones.backbone import Backbone
-from onelook.backbones.weights import packaged_lite0, read_state
+from onelook.backbones.weights import DEFAULT_BACKBONE, packaged, read_state
 from onelook.errors import BackboneError, UnreadableError, WeightsMissing
 
 
@@ -45,7 +45,7 @@ def test_weights_from_a_file(tmp_path: Path, tiny: Backbone, suffix: str) -> Non
 
 def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(BackboneError, match="tensors are missing or have another shape"):
-        Backbone.load("resnet18", weights_file=packaged_lite0())
+        Backbone.load("resnet18", weights_file=packaged(DEFAULT_BACKBONE))
 
 
 def test_pickled_objects_are_not_loaded(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_pickled_objects_are_not_loaded(tmp_path: Path) -> None:
 
 def test_truncated_and_missing_weights(tmp_path: Path) -> None:
     path = tmp_path / "short.pth"
-    path.write_bytes(packaged_lite0().read_bytes()[:100_000])
+    path.write_bytes(packaged(DEFAULT_BACKBONE).read_bytes()[:100_000])
     for file in (path, tmp_path / "none.pth"):
         with pytest.raises(UnreadableError, match=file.name):
             read_state(file)

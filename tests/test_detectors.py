@@ -84,7 +84,7 @@ class TestOverFeat:
         head = OverFeat(("a",), channels={"16": 4}).eval()
         placement = Geometry(32).place(32, 32)
         raw = head(Look((placement,), {16: torch.randn(1, 4, 2, 2)}))
-        assert len(head.answer(raw, (placement,))) == 1
+        assert len(head.answers(raw, (placement,))) == 1
 
 
 class TestYolo:

@@ -104,7 +104,7 @@ def test_bad_sources(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no pictures in class folders"):
         read(tmp_path)
     (tmp_path / "x.txt").write_text("")
-    with pytest.raises(DataError, match="neither a folder"):
+    with pytest.raises(DataError, match="no classes found here; expected class folders, a table"):
         read(tmp_path / "x.txt")
     with pytest.raises(DataError, match="is no class of this head; it knows cat"):
         read(touch(tmp_path, "dog/1.png"), classes=("cat",))

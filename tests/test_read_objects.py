@@ -270,7 +270,7 @@ def test_leak_between_splits(voc: Path) -> None:
 
 
 def test_no_boxes_and_no_such_thing(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no boxes found here; expected COCO"):
+    with pytest.raises(DataError, match=r"no boxes found here; expected a COCO JSON"):
         read(photos, task="detect")
     with pytest.raises(UnreadableError, match="no such folder"):
         read(tmp_path / "nowhere", task="detect")

@@ -9,6 +9,7 @@ could not be found again by name (they came from a file, or are random) travel a
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -74,9 +75,8 @@ def check_writable(path: Path) -> None:
     """Raise DiskError if a model file cannot be written there: before anything is trained."""
     existing = next(folder for folder in (path.parent, *path.absolute().parents) if folder.exists())
     try:
-        with (existing / f".{path.name}.try").open("wb"):
+        with tempfile.TemporaryFile(dir=existing):
             pass
-        (existing / f".{path.name}.try").unlink()
         if path.exists():
             with path.open("r+b"):
                 pass

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from onelook.backbones import weights
 from onelook.backbones.nets import NETS
-from onelook.backbones.weights import DEFAULT_BACKBONE, Preprocess, Source
+from onelook.backbones.weights import DEFAULT_BACKBONE, PACKAGED, Preprocess, Source
 from onelook.errors import BackboneError
 from onelook.geometry.placement import PIXELS, Geometry
 
@@ -252,9 +252,9 @@ class _Features(nn.Module):
 
 def _build(name: str, weights_file: Path | None) -> tuple[nn.Module, Preprocess, Source]:
     """The network, its preprocessing and where its weights came from."""
-    if name == DEFAULT_BACKBONE:
-        network = _timm("tf_efficientnet_lite0")
-        path = weights_file or weights.packaged_lite0()
+    if name in PACKAGED:
+        network = _timm(f"tf_{name}")
+        path = weights_file or weights.packaged(name)
         state = weights.read_state(path)
         by_position = "_conv_stem.weight" in state  # the package's file names its tensors otherwise
         (weights.load_by_position if by_position else weights.load_by_name)(network, state, str(path))
@@ -262,8 +262,8 @@ def _build(name: str, weights_file: Path | None) -> tuple[nn.Module, Preprocess,
         licence = "not stated" if weights_file else "Apache-2.0"
         return network, _timm_preprocess(network), Source(kind, path.name, licence, path.stat().st_size)
     random, name = name.startswith("random:"), name.removeprefix("random:")
-    if name == DEFAULT_BACKBONE:
-        name = "tf_efficientnet_lite0"
+    if name in PACKAGED:
+        name = f"tf_{name}"
     network, preprocess, pretrained, licence = _architecture(name)
     if weights_file and not random:
         weights.load_by_name(network, weights.read_state(weights_file), str(weights_file))
@@ -291,7 +291,7 @@ def _timm(name: str, *, pretrained: bool = False) -> nn.Module:
 
     architecture = name.split(".")[0]
     if not timm.is_model(architecture):
-        known = [DEFAULT_BACKBONE, *NETS, *timm.list_models()]
+        known = [*PACKAGED, *NETS, *timm.list_models()]
         near = difflib.get_close_matches(architecture, known, 3) or ["resnet50", "convnext_tiny", DEFAULT_BACKBONE]
         raise BackboneError(f"backbone {name!r} is unknown; did you mean {', '.join(near)}?")
     return cast(nn.Module, timm.create_model(name, pretrained=pretrained))

