@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
+from sklearn.datasets import load_sample_images
 
+from onelook import Model
 from onelook.backbones.backbone import Backbone
 from onelook.backbones.weights import DEFAULT_BACKBONE, packaged, read_state
 from onelook.errors import BackboneError, UnreadableError, WeightsMissing
@@ -22,6 +25,19 @@ def test_default_facts(lite0: Backbone) -> None:
     assert lite0.class_names[281] == "tabby"
     assert len(set(lite0.class_names)) == 1000
     assert sum(p.numel() for p in lite0.network.parameters()) == pytest.approx(4.65e6, rel=0.01)  # timm's table: 4.65 M
+
+
+def test_lite2_by_position(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every tensor in its place: the network knows what a temple is, and onnxruntime answers as torch does."""
+    backbone = Backbone.load("efficientnet_lite2")
+    assert sum(p.numel() for p in backbone.network.parameters()) == pytest.approx(6.09e6, rel=0.01)  # timm's table: 6.09 M
+    assert (backbone.preprocess.size, backbone.preprocess.crop_share, backbone.source.licence) == (260, 0.89, "Apache-2.0")
+    Image.fromarray(load_sample_images().images[0]).save(tmp_path / "temple.png")
+    model = Model.new("efficientnet_lite2", cache=tmp_path / "cache", device="cpu")
+    assert model.geometry_of("imagenet").size == 288
+    (found,) = model.predict(tmp_path, heads=["imagenet"])
+    assert found["imagenet"].label == "palace"
+    assert "differs" not in capsys.readouterr().err
 
 
 def test_fingerprint_knows_weights_and_preprocessing(tiny: Backbone) -> None:

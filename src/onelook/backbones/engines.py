@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from onelook.backbones.backbone import Backbone
 from onelook.errors import BackboneError
+from onelook.geometry.placement import Geometry
 
 TOLERANCE = 1e-4  # largest allowed difference, relative to each map's largest value
 EXPORT_VERSION = 2
@@ -152,6 +153,7 @@ def _export(backbone: Backbone, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stderr.write(f"preparing {backbone.name} for onnxruntime, once ...\n")
     size = backbone.preprocess.size
+    size = Geometry(backbone.preprocess.size, multiple=backbone.size_multiple).size  # where every stage halves evenly, as at all inputs
     names = [f"stage{index}" for index in range(len(backbone.strides) + 1)]
     traced = with_fixed_padding(backbone, size)
     partial = path.with_suffix(f".{os.getpid()}.partial")
@@ -184,7 +186,7 @@ def _export(backbone: Backbone, path: Path) -> None:
 def with_fixed_padding(backbone: Backbone, size: int) -> nn.Module:
     """A copy of a backbone whose convolutions with padding by size ("same") pad as they do at an input of ``size``.
 
-    So they do at every even size of their input. The copy shares no weights.
+    So they do at every size of their input that is even as there. The copy shares no weights.
     """
     from timm.layers import Conv2dSame, get_same_padding
 

@@ -35,7 +35,7 @@ from onelook.progress import QUIET, Progress
 from onelook.report import write_training
 from onelook.report.tensorboard import require_tensorboard, write_tensorboard
 from onelook.report.views import views_sheet
-from onelook.training.depth_search import BUDGET
+from onelook.training import depth_search
 from onelook.training.loop import Step, log_steps
 
 SAVING, JUDGING = 1.0, 1.5  # seconds kept for writing; times the time of looks that is kept for judging
@@ -169,7 +169,7 @@ def _fitting(deadline: Deadline, head: type[AnyHead], freeze: str, model: Model,
     """When fitting must be done, so that judging and saving have their time; where depth is measured there is a budget in any case."""
     if deadline.seconds is None:
         searched = head.trainer == "pooled" and freeze == "auto"
-        return Deadline(BUDGET, deadline.begun) if searched else deadline
+        return Deadline(depth_search.BUDGET, deadline.begun) if searched else deadline
     reserve = SAVING
     if pictures.val is not None:
         paths = [sample.path for sample in pictures.val.samples]
