@@ -126,7 +126,7 @@ class Model:
         recipe = recipe_by_name(augment or modelparts.usual_recipe(kind, self.backbone))
         gather = Gatherer(self.extractor(self.geometry_of(name)), self.cache_root, request, data, recipe, seed, progress)
         begun = time.perf_counter()
-        trained = train_head(gather)
+        trained = gather.noted(train_head(gather))
         self._take(name, trained.head, modelparts.new_record(kind, trained, data.kind, self._apart.get(name)))
         seconds = time.perf_counter() - begun - gather.seconds
         images = len(data) - len(gather.refused) - len(gather.left)

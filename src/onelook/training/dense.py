@@ -72,10 +72,9 @@ def plan(problem: Problem, head: AnyHead, count: int, deadline: Deadline, extra:
             progress.say(f"{most} epochs of about {epoch:.0f} s each: {most * epoch / 60:.0f} minutes; less: --budget or --epochs")
         return Plan(most, epoch)
     if epoch > left:
-        wanted = deadline.taken() + epoch * (2 + extra)
         raise BudgetError(
             f"--budget: an epoch takes about {epoch:.0f} s, {max(0.0, left):.0f} s are left for it; "
-            f"give at least --budget {math.ceil(1.2 * wanted)}s, or a smaller --size"
+            f"give at least --budget {deadline.enough(epoch * (2 + extra))}s, or a smaller --size"
         )
     return Plan(max(1, min(round(usual.epochs_in_time * most), int(left / epoch - extra))), epoch)
 

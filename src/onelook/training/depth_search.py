@@ -9,7 +9,6 @@ et al. 1984 ("Classification and regression trees", section 3.4.3), which gives 
     onelook train photos/ --name kind --model mine.onelook --budget 3m
 """
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -41,7 +40,8 @@ from onelook.training.request import DepthSearch, Trained, Trial
 
 FIRST_VIEWS, MORE_VIEWS = 2, 4
 FEWEST_EPOCHS = 3  # of a tail, for it to be worth trying
-FIT_SECONDS = 1.5e-3  # a picture and view, for all frozen trials together
+NEARLY = 0.6  # of the time that looking should take is tried
+FIT_SECONDS = 3e-3  # a picture and view, for all frozen trials together
 ANSWERING = 0.1  # epochs' worth of time that answering for the held-out pictures takes
 WORTH_IT = 1.25  # a deeper cut is a trial of its own if its steps cost this many times those of the one before
 BUDGET = 90.0  # seconds, where none are given
@@ -101,15 +101,21 @@ def make_plan(count: int, budget: float, rate: Rate, wanted: int, views: int | N
 
 
 def refuse_too_little(gather: Gatherer, look: float) -> None:
-    """Raise BudgetError, saying what it would take, where not even one look at every picture and a frozen head fit into the time."""
+    """Raise BudgetError, saying what it would take, where one look at every picture and a frozen head are far from fitting into the time.
+
+    Where they nearly fit it is tried: single looks, which are what was timed, take longer than those of batches, and looking can stop early.
+    """
     count, deadline = len(gather.data), gather.request.deadline
     needed = count * (look + FIT_SECONDS)
-    if needed > deadline.left():
-        least = math.ceil(1.2 * (deadline.taken() + needed) + 1)
+    if NEARLY * needed > deadline.left():
         raise BudgetError(
-            f"--budget {deadline.seconds:.0f}s: {deadline.taken():.0f} s are gone, looking at {count} pictures once and fitting a head "
-            f"takes about {needed:.0f} s; give at least --budget {least}s, or fewer pictures"
+            f"--budget: {deadline.taken():.0f} s are gone, looking at {count} pictures once and fitting a head takes about {needed:.0f} s"
+            f"{_after(deadline)}; give at least --budget {deadline.enough(needed)}s, or fewer pictures"
         )
+
+
+def _after(deadline: Deadline) -> str:
+    return f", judging and saving {deadline.kept:.0f} s" if deadline.kept >= 1 else ""
 
 
 def epochs_within(gather: Gatherer, cut: int, wanted: int) -> int:
@@ -122,8 +128,10 @@ def epochs_within(gather: Gatherer, cut: int, wanted: int) -> int:
     plan = make_plan(count, deadline.left(), Rate(look, {cut: step}), wanted)
     if not plan.epochs:
         needed = count * (look + step * (LAST_EPOCHS + ANSWERING + JUDGED_SHARE * FEWEST_EPOCHS)) / (1 - SPARE)
-        least = math.ceil(1.2 * (deadline.taken() + needed) + 1)
-        raise BudgetError(f"--budget {deadline.seconds:.0f}s: that tail takes about {needed:.0f} s for {count} pictures; give {least}s")
+        raise BudgetError(
+            f"--budget: that tail takes about {needed:.0f} s for {count} pictures{_after(deadline)}; "
+            f"give at least --budget {deadline.enough(needed)}s"
+        )
     return plan.epochs
 
 
@@ -137,7 +145,7 @@ def search_depth(gather: Gatherer) -> Trained:
     look = gather.seconds_a_look()
     if request.budget is None:
         base = request.deadline if request.deadline.seconds is not None else Deadline(BUDGET, clock=request.deadline.clock)
-        needed = 1.2 * count * (request.views or FIRST_VIEWS) * (look + FIT_SECONDS)
+        needed = 1.5 * count * (request.views or FIRST_VIEWS) * (look + FIT_SECONDS)
         longer = Deadline(base.taken() + needed, base.begun, base.clock) if needed > base.left() else base
         gather.request = request = replace(request, deadline=longer)
     refuse_too_little(gather, look)
@@ -306,7 +314,7 @@ class _Search:
         looking = self.looking
         readouts = {f"linear, stride {stride}": Needs(pooled=(stride,)) for stride in self.problem.backbone.strides}
         for name, needs in {**readouts, "linear, embedding": Needs(embedding=True)}.items():
-            if self.deadline.passed() and self.evidence:
+            if self.evidence and self.deadline.left() < self.count * views * FIT_SECONDS:  # which the head itself takes
                 self.short.append("probes of single depths")
                 break
             begun = time.perf_counter()
@@ -362,13 +370,11 @@ class _Search:
 
     def _share(self, cut: int) -> Deadline:
         """When this tail must be judged, so that those behind it and the last epochs with all pictures get their share."""
-        if math.isinf(self.deadline.left()):
-            return self.deadline
         still = [other for other in self.plan.cuts if other not in self.tails]
         judging = {other: JUDGED_SHARE * self.plan.epochs * self.rate.step[other] for other in still}
         last = LAST_EPOCHS * sum(self.rate.step[other] for other in (*self.tails, *still))
         share = judging[cut] / (sum(judging.values()) + last)
-        return self.deadline.within((1 - SPARE) * share * self.deadline.left())
+        return self.deadline.share((1 - SPARE) * share)
 
     def _name(self, cut: int) -> str:
         return f"tail behind {self.problem.backbone.stage_names[cut - 1]}" if cut else "everything, from pixels"
@@ -419,7 +425,7 @@ class _Search:
         self.progress.say(f"{winner.name}: {LAST_EPOCHS} more epochs with all {self.count} pictures")
         heads = []
         for number, twin in enumerate(winner.judged, start=1):
-            share = self.deadline.within(self.deadline.left() / (len(winner.judged) - number + 1))
+            share = self.deadline.share(1 / (len(winner.judged) - number + 1))
             heads.append(carry_on(self.problem, twin, LAST_EPOCHS, share))
         return settle(self.problem, heads, winner.judged, winner.beside)
 

@@ -28,10 +28,11 @@ from onelook.looks.store import FeatureStore
 from onelook.progress import Progress
 from onelook.training.dataset import MaskTargets, Moving, ObjectTargets, TrainingSet
 from onelook.training.problem import Problem, candidate_needs
-from onelook.training.request import Request
+from onelook.training.request import Request, Trained
 
 FOLDS = 5
 SAMPLE = 32  # pictures on which decoding is timed
+LOOKING = 0.7  # of the time that is left is for looking at most
 PROBE = 8  # pictures on which looking is timed
 
 
@@ -67,7 +68,7 @@ class Gatherer:
         views = min(views, 1) if self.recipe.name == "none" else views
         store = self._store(cuts, vectors, needs)
         paths = [sample.path for sample in self.data.samples if sample.path not in set(self.left)]
-        found = collect(self.extractor, store, self.recipe, paths, views, self.progress, self.request.deadline)
+        found = collect(self.extractor, store, self.recipe, paths, views, self.progress, self.request.deadline.share(LOOKING))
         self.refused, self.seconds, self.looked = found.refused, self.seconds + found.seconds, self.looked + found.looked
         self._report()
         if found.left:
@@ -85,6 +86,11 @@ class Gatherer:
             store, self.extractor, self.recipe, paths_used, digests, found.views, targets, folds, self._weights(usable), _moving(usable)
         )
         return Problem(self.request, self.context, data, self.seed)
+
+    def noted(self, trained: Trained) -> Trained:
+        """With a word on the pictures that there was no time to look at."""
+        unseen = (f"looking at {len(self.left)} pictures",) if self.left else ()
+        return replace(trained, cut_short=(*unseen, *trained.cut_short))
 
     @property
     def context(self) -> Context:

@@ -38,7 +38,8 @@ from onelook.report.views import views_sheet
 from onelook.training import depth_search
 from onelook.training.loop import Step, log_steps
 
-SAVING, JUDGING = 1.0, 1.5  # seconds kept for writing; times the time of looks that is kept for judging
+FEWEST_JUDGED = 30  # validation pictures whose figures say more than those of held-out training pictures
+SAVING, JUDGING = 1.0, 1.25  # seconds kept for writing; times the time of looks that is kept for judging
 WORST, SHEET = 18, 6  # pictures on sheets for TensorBoard
 
 
@@ -175,7 +176,7 @@ def _fitting(deadline: Deadline, head: type[AnyHead], freeze: str, model: Model,
         paths = [sample.path for sample in pictures.val.samples]
         look = seconds_anew(model.extractor(model.geometry_of(name)), paths, Needs(embedding=True))
         reserve += JUDGING * look * len(paths)
-    return deadline.earlier(min(reserve, deadline.left() / 2))
+    return deadline.earlier(reserve, at_most=deadline.left() / 2)
 
 
 def _logged(title: str, new: Iterator[Step], folder: Path, steps: list[tuple[str, Step]], progress: Progress) -> Iterator[Step]:
@@ -201,6 +202,10 @@ def _judge(
     if missing:
         progress.say(f"no validation pictures of class {', '.join(missing)}: the figures say nothing of it")
     evaluated = model.evaluate(name, pictures.val, progress=progress, deadline=deadline)
+    held_out = fitted.trained.held_out
+    if evaluated.left and evaluated.metrics["n"] < min(FEWEST_JUDGED, held_out["n"]):
+        progress.say("no time to judge: the figures are those of held-out training pictures")
+        return evaluated, held_out | {"on": "held-out training pictures"}
     if evaluated.left:
         progress.say(f"no time to judge {evaluated.left} of {len(pictures.val)} validation pictures, which were drawn at random")
     return evaluated, evaluated.metrics | {"on": "validation pictures"}
