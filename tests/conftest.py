@@ -26,8 +26,14 @@ def cache_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("cache")
     os.environ["ONELOOK_CACHE"] = str(root)
     os.environ["ONELOOK_THREADS"] = "all"  # equal bytes whatever else this machine does
-    depth_search.BUDGET = 12.0  # seconds a search may take where a test gives none
     return root
+
+
+@pytest.fixture(autouse=True)
+def short_searches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few seconds a search where a test gives no budget, but on real pictures."""
+    if request.node.get_closest_marker("real") is None:
+        monkeypatch.setattr(depth_search, "BUDGET", 8.0)
 
 
 @pytest.fixture(scope="session")

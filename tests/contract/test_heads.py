@@ -110,6 +110,12 @@ def pixels(n: int) -> list[Pixels]:
     return [Pixels((f"{i:032x}", 0), torch.randint(0, 256, shape, dtype=torch.uint8, generator=draw), placement) for i in range(n)]
 
 
+@pytest.fixture(autouse=True)
+def wider_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some sixty windows a picture instead of hundreds."""
+    monkeypatch.setattr("onelook.heads.rcnn.SMALLEST_STEP", 32)
+
+
 @pytest.fixture(scope="module")
 def extractor(tiny: Backbone) -> Extractor:
     return Extractor(tiny, TorchEngine(tiny), Geometry(SIZE))

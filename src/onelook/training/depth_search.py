@@ -103,7 +103,7 @@ def make_plan(count: int, budget: float, rate: Rate, wanted: int, views: int | N
 def refuse_too_little(gather: Gatherer, look: float) -> None:
     """Raise BudgetError, saying what it would take, where looking at every picture once and a frozen head are far from fitting.
 
-    Where they nearly fit it is tried: single looks, which are what was timed, take longer than those of batches, and looking can stop early.
+    Where they nearly fit it is tried: single looks, which were timed, take longer than those of batches, and looking can stop early.
     """
     count, deadline = len(gather.data), gather.request.deadline
     needed = count * (look + FIT_SECONDS)

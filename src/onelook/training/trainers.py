@@ -6,6 +6,7 @@ What was asked for and what a way of fitting has no use for is an error, not ign
 from collections.abc import Callable
 from dataclasses import replace
 
+from onelook.deadline import NEVER
 from onelook.errors import HeadError
 from onelook.geometry.placement import PIXELS
 from onelook.heads.base import AnyHead
@@ -32,6 +33,8 @@ def train_pooled(gather: Gatherer) -> Trained:
         gather.progress.say(f"{backbone.name} has random weights: all of it is trained")
     if freeze == "auto" and options.form == "radial":
         return search_depth(gather)
+    if request.freeze == "auto" and request.budget is None:  # the usual time is for searches; without one it takes what it takes
+        gather.request = request = replace(request, deadline=NEVER)
     cut = parse_freeze("all" if freeze == "auto" else freeze, backbone)
     usual = request.head.usual
     if cut == len(backbone.stages):
