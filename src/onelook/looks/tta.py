@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from onelook.errors import HeadError
 
@@ -72,36 +71,3 @@ TTA_VIEWS: dict[str, tuple[TtaView, ...]] = {
     "tencrop": tuple(_crop(across, down, mirrored) for mirrored in (False, True) for across, down in PLACES),
     "scales": (TtaView("three quarters", _same, 0.75), PLAIN, TtaView("five quarters", _same, 1.25)),
 }
-
-
-@dataclass(frozen=True)
-class Gain:
-    """What a way of answering brings over another on the same n pictures: difference of the shares right, its 95 % interval, its cost.
-
-    ``gain`` and ``interval`` in -1..1 (for values: of mean absolute errors, in the values' unit, positive when better).
-    """
-
-    what: str
-    over: str
-    n: int
-    gain: float
-    interval: tuple[float, float]
-    ms: float
-    ms_over: float
-
-
-def paired_gain(ours: Tensor, theirs: Tensor) -> tuple[float, tuple[float, float]]:
-    """Mean of the paired differences of two scores (n,), and its 95 % interval by the normal approximation."""
-    pairs = ours.double() - theirs.double()
-    mean = float(pairs.mean())
-    half = 1.96 * float(pairs.std() / len(pairs) ** 0.5) if len(pairs) > 1 else 0.0
-    return mean, (mean - half, mean + half)
-
-
-def rightness(raw: Tensor, target: Tensor, kind: str) -> Tensor:
-    """How right each answer is (n,): 1 or 0 for classes (all labels right), minus the absolute error for values."""
-    if kind == "values":
-        return -(raw - target).abs().mean(1)
-    if kind == "multi":
-        return ((raw >= 0) == (target >= 0.5)).all(1).double()
-    return (raw.argmax(1) == target).double()
