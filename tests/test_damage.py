@@ -23,6 +23,7 @@ from PIL import Image
 from onelook import Geometry, Model, read
 from onelook.backbones.backbone import Backbone
 from onelook.cli import main
+from onelook.cli.options import Started
 from onelook.data.pictures import open_picture
 from onelook.errors import BackboneError, DiskError, ModelFileError, PictureError
 from onelook.looks.cache import FeatureCache
@@ -193,6 +194,17 @@ def test_a_termination_is_an_interruption(tmp_path: Path, cache_root: Path) -> N
         assert process.wait(30) == 130
     assert "interrupted" in said
     assert not (tmp_path / "m.onelook").exists()
+
+
+def test_a_command_inside_a_program_leaves_its_signals_and_its_clock_alone(photos: Path, tmp_path: Path) -> None:
+    """A budget counts from the call, not from the program's start; the program's own handling of SIGTERM comes back."""
+    before = signal.getsignal(signal.SIGTERM)
+    time.sleep(0.2)
+    begun = time.monotonic()
+    with pytest.raises(SystemExit):
+        main(["data", "check", str(photos)])
+    assert Started.at >= begun
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_decoding_in_threads_silences_no_other_warning(photos: Path) -> None:

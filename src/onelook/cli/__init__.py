@@ -10,7 +10,9 @@ import io
 import os
 import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -71,20 +73,32 @@ def _terminated(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """SIGTERM is Ctrl-C while a command runs; outside the main thread, where signals cannot be had, nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 0 (done), 1 (findings), 2 (usage), 3 (unreadable input) or 130 (interrupted)."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if Started.used:  # not the process's first command
+    if arguments is None:
+        arguments = sys.argv[1:]
+    else:  # called by a program: its start and imports are not this command's
         Started.at = time.monotonic()
-    Started.used = True
     debug = "--debug" in arguments or os.environ.get("ONELOOK_DEBUG") == "1"
     for stream in (sys.stdout, sys.stderr):  # a file name that the terminal's encoding lacks is written with escapes
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    with contextlib.suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGTERM, _terminated)
     try:
-        make_app(heads="train" in arguments)([argument for argument in arguments if argument != "--debug"])
+        with _termination_interrupts():
+            make_app(heads="train" in arguments)([argument for argument in arguments if argument != "--debug"])
     except OnelookError as error:
         if debug:
             raise

@@ -17,7 +17,6 @@ class Started:
     """When the command began, from which budgets count: importing is part of a command's time."""
 
     at = time.monotonic()
-    used = False
 
 
 class Device(StrEnum):
