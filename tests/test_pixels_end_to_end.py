@@ -220,15 +220,17 @@ def test_checking_masks(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_depth_is_measured_within_a_budget(scenes: Path, small: Model) -> None:
-    """Three depths for an equal short time, judged on a fold of the training pictures; the best of them is trained on."""
+    """Three depths for an equal short time, judged on a fold of the training pictures; the best of those that fit is trained on."""
     before = {name: value.clone() for name, value in small.backbone.state_dict().items()}
     fitted = small.fit("flowers", data(scenes, "train"), head="segment", budget=20, hold_out=False)
     assert fitted.trained.search is not None
     trials = fitted.trained.search.evidence
     assert [trial.trial for trial in trials] == ["frozen", "tail behind stride8", "everything"]
     judged = [trial for trial in trials if trial.metric is not None]
-    assert max(judged, key=lambda trial: trial.metric or 0).remark == "chosen"
-    assert fitted.trained.cut == next(trial.cut for trial in trials if trial.remark == "chosen")
+    chosen = next(trial for trial in trials if trial.remark == "chosen")
+    if len(judged) > 1:  # on a slow machine there may be no time to judge two
+        assert chosen == max(judged, key=lambda trial: trial.metric or 0)
+    assert fitted.trained.cut == chosen.cut
     assert small.evaluate("flowers", data(scenes, "val")).metrics["miou"] > 0.6
     assert all(torch.equal(value, before[name]) for name, value in small.backbone.state_dict().items())
     with pytest.raises(BudgetError, match="give at least --budget"):

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import supervision
 from PIL import Image, ImageDraw
 
 from onelook.answers.answer import Answer
 from onelook.answers.canvas import COLOURS, GREY, INK, PAPER, Colour
 from onelook.geometry.objects import Layout
+from onelook.geometry.supervision import supervision
 
 CROWDED = 12  # boxes from which on labels are written smaller
 SURE = 0.3  # score below which a key point is drawn in grey

@@ -22,7 +22,7 @@ class Label(Answer):
 
     def to_supervision(self) -> Any:
         """A ``supervision.Classifications`` whose class ids follow the order of ``probabilities``."""
-        import supervision
+        from onelook.geometry.supervision import supervision
 
         confidence = np.array(list(self.probabilities.values()))
         return supervision.Classifications(class_id=np.arange(len(confidence)), confidence=confidence)
@@ -43,7 +43,7 @@ class Labels(Answer):
 
     def to_supervision(self) -> Any:
         """A ``supervision.Classifications`` of the labels that are present."""
-        import supervision
+        from onelook.geometry.supervision import supervision
 
         names = list(self.probabilities)
         present = [names.index(label) for label in self.labels]

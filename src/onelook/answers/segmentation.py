@@ -49,7 +49,7 @@ class Segmentation(Answer):
 
         Corners off by less than a pixel are left out.
         """
-        import supervision
+        from onelook.geometry.supervision import supervision
 
         found = []
         for name in self.shares:
@@ -65,7 +65,7 @@ class Segmentation(Answer):
 
     def to_supervision(self) -> Any:
         """A ``supervision.Detections``: a mask a class, or one an object where they were asked for."""
-        import supervision
+        from onelook.geometry.supervision import supervision
 
         if self.instances is not None:
             return self.instances.to_supervision()

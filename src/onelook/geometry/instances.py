@@ -50,7 +50,7 @@ class Instances:
 
     def to_supervision(self) -> Any:
         """A ``supervision.Detections`` with a mask for each object; its memory is N times the picture's pixels."""
-        import supervision
+        from onelook.geometry.supervision import supervision
 
         masks = (
             np.stack([self.regions == number for number in range(1, len(self) + 1)])
