@@ -7,6 +7,9 @@ import csv
 import os
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each of the processes that share the tests; read when torch is imported
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import numpy as np
 import pytest
 import torch
