@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +27,7 @@ from onelook.data.pictures import find_pictures
 from onelook.data.samples import Dataset
 from onelook.deadline import Deadline
 from onelook.errors import HeadError
+from onelook.facts import Facts
 from onelook.geometry.instances import How
 from onelook.geometry.placement import Geometry, Mode
 from onelook.heads import find_head, make_options
@@ -106,7 +106,7 @@ class Model:
     def fit(
         self, name: str, data: Dataset, *, head: str | type[AnyHead] = "classify", freeze: str | int = "auto", budget: float | None = None,
         deadline: Deadline | None = None, views: int | None = None, augment: str | None = None, epochs: int | None = None,
-        hold_out: bool = True, seed: int = 0, progress: Progress = QUIET, callback: Callback = no_callback, **options: Any,
+        hold_out: bool = True, seed: int = 0, progress: Progress = QUIET, callback: Callback = no_callback, **options: object,
     ) -> Fitted:  # fmt: skip
         """Train head ``name`` on all of ``data`` from cached looks; other heads keep every bit.
 
@@ -132,7 +132,7 @@ class Model:
         images = len(data) - len(gather.refused) - len(gather.left)
         return Fitted(name, images, trained, gather.refused, gather.seconds, seconds, gather.looked)
 
-    def note(self, name: str, *, metrics: dict[str, Any] | None = None, training: dict[str, Any] | None = None) -> None:
+    def note(self, name: str, *, metrics: Facts | None = None, training: Facts | None = None) -> None:
         """Write metrics and the training record of head ``name`` into its place in the file."""
         own = self.records[name]
         self.records[name] = replace(own, metrics=metrics or own.metrics, training=training or own.training)

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 import torch
 from filelock import FileLock
@@ -23,6 +22,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from onelook.errors import DiskError, ModelFileError
+from onelook.facts import Facts
 from onelook.files import write_atomically
 
 FORMAT = 1
@@ -34,12 +34,12 @@ class HeadRecord:
     """All that the file says of one head: how to rebuild it, how it was trained, how it did. ``geometry``: empty for the model's."""
 
     task: str
-    config: dict[str, Any]
+    config: Facts
     cut: int
     kind: str = ""
-    geometry: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
+    geometry: Facts = field(default_factory=dict)
+    metrics: Facts = field(default_factory=dict)
+    training: Facts = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     method: str = ""  # empty: named like the task, as files of before had it
 
@@ -48,8 +48,8 @@ class HeadRecord:
 class Contents:
     """What a file holds."""
 
-    backbone: dict[str, Any]
-    geometry: dict[str, Any]
+    backbone: Facts
+    geometry: Facts
     heads: dict[str, HeadRecord]
     tensors: dict[str, Tensor]
 
@@ -122,7 +122,7 @@ def read(path: Path) -> Contents:
     return whole
 
 
-def _record(entry: Mapping[str, Any]) -> HeadRecord:
+def _record(entry: Facts) -> HeadRecord:
     """A head's record; keys that this version does not know are left out. Raises TypeError for values of another type."""
     known = {one.name: one for one in fields(HeadRecord)}
     found = {name: value for name, value in entry.items() if name in known}

@@ -4,7 +4,6 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,6 +14,7 @@ from onelook.backbones.weights import Source, load_by_name
 from onelook.data.kinds import KINDS
 from onelook.data.samples import Dataset
 from onelook.errors import BackboneError, DataError, HeadError, ModelFileError, OnelookError
+from onelook.facts import Facts
 from onelook.geometry.instances import How
 from onelook.geometry.placement import Geometry, Mode
 from onelook.heads import HEADS
@@ -71,7 +71,7 @@ def backbone_of(path: Path, contents: Contents, weights: Path | str | None) -> B
     return backbone
 
 
-def geometry_of(path: Path, facts: dict[str, Any]) -> Geometry | None:
+def geometry_of(path: Path, facts: Facts) -> Geometry | None:
     """The geometry that a file names; None if it names none. Raises ModelFileError."""
     try:
         return Geometry(**facts) if facts else None

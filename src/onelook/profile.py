@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from statistics import median
-from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from onelook.facts import Facts
 from onelook.geometry.placement import Geometry
 from onelook.heads.base import AnyHead
 from onelook.heads.tail import Tail
@@ -37,7 +37,7 @@ class Part:
     ms: float
     head: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         return asdict(self)
 
 
@@ -50,7 +50,7 @@ class Profile:
     ms_together: float
     ms_apart: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         saved = {"ms_together": self.ms_together, "ms_apart": self.ms_apart, "ratio": self.ms_apart / self.ms_together}
         return {"parts": [part.to_json() for part in self.parts], "looks_per_picture": self.looks, "one_look": saved}
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from PIL import Image
 
 from onelook.answers.canvas import Colour
+from onelook.facts import Facts
 
 
 class Answer(ABC):
@@ -23,7 +24,7 @@ class Answer(ABC):
     overlay: ClassVar[bool] = False
 
     @abstractmethod
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         """Plain values; places are in pixels of the original picture."""
 
     @abstractmethod
@@ -44,7 +45,7 @@ class Answers:
     """All that a model says of one picture; ``ms``: milliseconds of the look and of each head; ``error``: why there is none."""
 
     path: Path
-    answers: Mapping[str, Any] = field(default_factory=dict)
+    answers: Mapping[str, Answer] = field(default_factory=dict)
     ms: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
 
@@ -54,7 +55,7 @@ class Answers:
     def __str__(self) -> str:
         return self.error or "; ".join(f"{name} {answer}" for name, answer in self.answers.items())
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         if self.error is not None:
             return {"path": str(self.path), "error": self.error}
         answers = {name: answer.to_json() for name, answer in self.answers.items()}

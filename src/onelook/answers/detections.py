@@ -6,13 +6,13 @@ library's plain object. Importing this module imports ``supervision``: heads do 
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from onelook.answers.answer import Answer
 from onelook.answers.canvas import COLOURS, GREY, INK, PAPER, Colour
+from onelook.facts import Facts
 from onelook.geometry.objects import Layout
 from onelook.geometry.supervision import supervision
 
@@ -36,7 +36,7 @@ class Detections(supervision.Detections, Answer):  # type: ignore[misc]
             data={"class_name": names},
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         columns = zip(self.xyxy.tolist(), self.confidence.tolist(), self.class_id.tolist(), self.data["class_name"], strict=True)
         return {"boxes": [{"label": str(name), "class_id": k, "score": score, "box": box} for box, score, k, name in columns]}
 
@@ -78,7 +78,7 @@ class KeyPoints(supervision.KeyPoints, Answer):  # type: ignore[misc]
         found.data["skeleton"] = np.array([layout.skeleton], dtype=int).reshape(1, -1, 2)
         return found
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         columns = zip(self.data["names"][0], self.xy[0].tolist(), self.keypoint_confidence[0].tolist(), strict=True)
         return {"points": [{"name": str(name), "x": x, "y": y, "score": score} for name, (x, y), score in columns]}
 

@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from onelook.answers.answer import Answer
+from onelook.facts import Facts
+
+if TYPE_CHECKING:
+    import supervision
 
 
 @dataclass(frozen=True)
@@ -17,10 +21,10 @@ class Label(Answer):
     probability: float
     probabilities: Mapping[str, float]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         return {"label": self.label, "probability": self.probability, "probabilities": dict(self.probabilities)}
 
-    def to_supervision(self) -> Any:
+    def to_supervision(self) -> "supervision.Classifications":
         """A ``supervision.Classifications`` whose class ids follow the order of ``probabilities``."""
         from onelook.geometry.supervision import supervision
 
@@ -38,10 +42,10 @@ class Labels(Answer):
     labels: tuple[str, ...]
     probabilities: Mapping[str, float]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         return {"labels": list(self.labels), "probabilities": dict(self.probabilities)}
 
-    def to_supervision(self) -> Any:
+    def to_supervision(self) -> "supervision.Classifications":
         """A ``supervision.Classifications`` of the labels that are present."""
         from onelook.geometry.supervision import supervision
 
@@ -60,10 +64,10 @@ class Values(Answer):
 
     values: Mapping[str, float]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         return {"values": dict(self.values)}
 
-    def to_supervision(self) -> Any:
+    def to_supervision(self) -> NoReturn:
         """Numbers are not something that supervision draws; raises TypeError."""
         raise TypeError("supervision has no type for plain numbers; read .values")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,8 +10,12 @@ from PIL import Image
 
 from onelook.answers.answer import Answer
 from onelook.answers.canvas import PALETTE, Colour
+from onelook.facts import Facts
 from onelook.geometry.instances import BACKGROUND, How, Instances, find_instances
 from onelook.geometry.masks import IGNORE, nearest
+
+if TYPE_CHECKING:
+    import supervision
 
 TINT, ROWS = 0.5, 256  # how strong colours are; rows that are tinted at once
 
@@ -44,7 +48,7 @@ class Segmentation(Answer):
         """The same with the single objects in it, see ``onelook.geometry.instances``."""
         return replace(self, instances=find_instances(self.mask, self.sure, self.classes, how))
 
-    def polygons(self) -> list[dict[str, Any]]:
+    def polygons(self) -> list[Facts]:
         """The outlines of all regions, largest class first: label, points [[x, y], ...] in pixels.
 
         Corners off by less than a pixel are left out.
@@ -58,12 +62,12 @@ class Segmentation(Answer):
                 found.append({"label": name, "points": _straightened(polygon).tolist()})
         return found
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         height, width = self.mask.shape
         objects = {"instances": self.instances.to_json()} if self.instances is not None else {}
         return {"size": [width, height], "shares": self.shares, **objects, "polygons": self.polygons()}
 
-    def to_supervision(self) -> Any:
+    def to_supervision(self) -> "supervision.Detections":
         """A ``supervision.Detections``: a mask a class, or one an object where they were asked for."""
         from onelook.geometry.supervision import supervision
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,25 @@ from onelook.backbones import weights
 from onelook.backbones.nets import NETS
 from onelook.backbones.weights import DEFAULT_BACKBONE, PACKAGED, Preprocess, Source
 from onelook.errors import BackboneError
+from onelook.facts import Facts
 from onelook.geometry.placement import PIXELS, Geometry
+
+
+class CutNetwork(Protocol):
+    """What is asked of a network that is to be cut: timm's verbs, which ``onelook.backbones.nets`` have too."""
+
+    num_features: int
+    pretrained_cfg: Facts
+
+    def forward_features(self, x: Tensor) -> Tensor: ...
+    def forward_head(self, x: Tensor, pre_logits: bool) -> Tensor: ...
+    def get_classifier(self) -> nn.Module: ...
+    def reset_classifier(self, num_classes: int) -> None: ...
+
+
+def cuttable(network: nn.Module) -> CutNetwork:
+    """A network as one that can be asked for its parts."""
+    return cast(CutNetwork, network)
 
 
 class Backbone(nn.Module):
@@ -78,7 +96,7 @@ class Backbone(nn.Module):
 
     def embed(self, final: Tensor) -> Tensor:
         """The final stage's output (B, C, h, w) -> the embedding (B, D), through the network's own pooling."""
-        return cast(Tensor, cast(Any, self.network).forward_head(final, pre_logits=True))
+        return cuttable(self.network).forward_head(final, pre_logits=True)
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """RGB bytes (..., 3, H, W) -> float32 as these weights expect them."""
@@ -103,7 +121,7 @@ class Backbone(nn.Module):
     @property
     def classifier(self) -> nn.Linear | None:
         """The network's own last layer, embedding -> logits, where it has one."""
-        layer = cast(Any, self.network).get_classifier()
+        layer = cuttable(self.network).get_classifier()
         return layer if isinstance(layer, nn.Linear) else None
 
     @cached_property
@@ -111,7 +129,7 @@ class Backbone(nn.Module):
         """Names of the 1,000 ImageNet classes in the order of ``classifier``; empty for any other classifier."""
         if self.source.kind == "random" or self.classifier is None or self.classifier.out_features != 1000:
             return ()
-        from timm.data import ImageNetInfo  # type: ignore[attr-defined]
+        from timm.data import ImageNetInfo
 
         info = ImageNetInfo()
         names = [info.index_to_description(index).split(",")[0] for index in range(1000)]
@@ -167,7 +185,7 @@ class _Cut:
 @torch.inference_mode()
 def _cut(name: str, network: nn.Module, size: int) -> _Cut:
     """Cut a network where its maps halve, after checking that its children in a row are its ``forward_features``."""
-    whole = cast(Any, network)
+    whole = cuttable(network)
     probe = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     final = whole.forward_features(probe)
     if not isinstance(final, Tensor) or final.ndim != 4 or final.shape[1] != whole.num_features:
@@ -247,7 +265,7 @@ class _Features(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, cast(Any, self.network).forward_features(x))
+        return cuttable(self.network).forward_features(x)
 
 
 def _build(name: str, weights_file: Path | None) -> tuple[nn.Module, Preprocess, Source]:
@@ -282,7 +300,7 @@ def _architecture(name: str) -> tuple[nn.Module, Preprocess, Callable[[], nn.Mod
         net = NETS[name]
         return net.build(), net.preprocess, net.pretrained, net.licence
     network = _timm(name)
-    facts: dict[str, Any] = getattr(network, "pretrained_cfg", {})
+    facts: Facts = getattr(network, "pretrained_cfg", {})
     return network, _timm_preprocess(network), lambda: _timm(name, pretrained=True), facts.get("license") or "not stated"
 
 
@@ -294,11 +312,12 @@ def _timm(name: str, *, pretrained: bool = False) -> nn.Module:
         known = [*PACKAGED, *NETS, *timm.list_models()]
         near = difflib.get_close_matches(architecture, known, 3) or ["resnet50", "convnext_tiny", DEFAULT_BACKBONE]
         raise BackboneError(f"backbone {name!r} is unknown; did you mean {', '.join(near)}?")
-    return cast(nn.Module, timm.create_model(name, pretrained=pretrained))
+    network: nn.Module = timm.create_model(name, pretrained=pretrained)
+    return network
 
 
 def _timm_preprocess(network: nn.Module) -> Preprocess:
-    facts = cast(Any, network).pretrained_cfg
+    facts = cuttable(network).pretrained_cfg
     return Preprocess(
         int(facts["input_size"][-1]),
         tuple(facts["mean"]),

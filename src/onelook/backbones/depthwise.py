@@ -35,7 +35,7 @@ class Depthwise(nn.Conv2d):
         padding = (0, 0) if self.pads_same else self.padding
         if not torch.is_autocast_enabled("cpu") or not torch.is_grad_enabled():
             return functional.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
-        y: Tensor = _InHalf.apply(x.bfloat16(), self.weight.bfloat16(), self.stride, padding)  # type: ignore[no-untyped-call]
+        y: Tensor = _InHalf.apply(x.bfloat16(), self.weight.bfloat16(), self.stride, padding)
         return y if self.bias is None else y + self.bias[:, None, None]
 
 
@@ -63,7 +63,7 @@ class _InHalf(torch.autograd.Function):
         return functional.conv2d(x, weight, None, stride, padding, groups=len(weight))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
         of_input = input_gradient(x, weight, grad, ctx.stride, ctx.padding) if ctx.needs_input_grad[0] else None
         of_weight = weight_gradient(x, weight, grad, ctx.stride, ctx.padding) if ctx.needs_input_grad[1] else None
@@ -73,8 +73,13 @@ class _InHalf(torch.autograd.Function):
 def input_gradient(x: Tensor, weight: Tensor, grad: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
     """The gradient (B, C, H, W) of the input of a depthwise convolution, from that of its output."""
     if max(stride) == 1:
-        return conv2d_input(x.shape, weight, grad, stride, padding, 1, len(weight))  # type: ignore[no-untyped-call,no-any-return]
-    return conv2d_input(x.shape, weight.float(), grad.float(), stride, padding, 1, len(weight)).to(x.dtype)  # type: ignore[no-untyped-call,no-any-return]
+        return _input_gradient(x, weight, grad, stride, padding)
+    return _input_gradient(x, weight.float(), grad.float(), stride, padding).to(x.dtype)
+
+
+def _input_gradient(x: Tensor, weight: Tensor, grad: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    found: Tensor = conv2d_input(x.shape, weight, grad, stride, padding, 1, len(weight))
+    return found
 
 
 def weight_gradient(x: Tensor, weight: Tensor, grad: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
@@ -85,6 +90,6 @@ def weight_gradient(x: Tensor, weight: Tensor, grad: Tensor, stride: tuple[int, 
     found = torch.empty_like(weight)
     for top, left in product(*(range(0, side - PIECE + 1, PIECE - 1) for side in sides)):  # neighbours share a row or a column
         part = x[:, :, top : top + seen[0], left : left + seen[1]].contiguous(memory_format=torch.channels_last)
-        piece = conv2d_weight(part, (channels, 1, PIECE, PIECE), grad, stride, 0, 1, channels)  # type: ignore[no-untyped-call]
+        piece = conv2d_weight(part, (channels, 1, PIECE, PIECE), grad, stride, 0, 1, channels)
         found[:, :, top : top + PIECE, left : left + PIECE] = piece
     return found

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from onelook.backbones.backbone import Backbone
+from onelook.backbones.layout import channels_last
 from onelook.errors import BackboneError
 from onelook.geometry.placement import Geometry
 
@@ -45,7 +46,7 @@ class TorchEngine:
     def __init__(self, backbone: Backbone, device: str = "cpu") -> None:
         self.name = f"torch ({device})"
         own = backbone if device == "cpu" else deepcopy(backbone).to(device)
-        self.backbone: Backbone = own.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.backbone = channels_last(own)
         self.device = device
 
     @torch.inference_mode()

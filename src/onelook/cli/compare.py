@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,9 @@ from onelook.cli.options import (
     say,
     table,
 )
+
+if TYPE_CHECKING:
+    from onelook.workflows.compare import Row
 
 
 def compare(
@@ -81,7 +84,7 @@ def compare(
         say(f"report: {report / 'index.html'}")
 
 
-def _rows(rows: Sequence[Any]) -> list[list[str]]:
+def _rows(rows: Sequence["Row"]) -> list[list[str]]:
     """What the table shows of every method that was trained."""
     from onelook.metrics.judge import percent
 

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
@@ -22,7 +22,7 @@ class Offered:
         """The title of the panel in which it stands."""
         return "Options of " + ", ".join(self.of)
 
-    def annotation(self) -> Any:
+    def annotation(self) -> object:
         """Its type and its text, as typer reads them."""
         first = next(iter(self.of.values()))
         sayings: dict[str, list[str]] = {}
@@ -33,7 +33,7 @@ class Offered:
         text = " ".join(said if len(sayings) == 1 else f"{', '.join(methods)}: {said}" for said, methods in sayings.items())
         metavar = "WORD" if first.choices else None
         declared = typer.Option(f"--{self.name.replace('_', '-')}", help=text, metavar=metavar, rich_help_panel=self.panel)
-        return Annotated[Optional[first.kind], declared]  # type: ignore[name-defined]  # noqa: UP045 (the type is a value here)
+        return Annotated[Optional[first.kind], declared]  # noqa: UP045 (the type is a value here)
 
 
 def offered() -> list[Offered]:
@@ -55,7 +55,7 @@ def with_head_options(command: Callable[..., None]) -> Callable[..., None]:
     added = [inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=one.annotation()) for one in more]
     names = {one.name for one in more}
 
-    def whole(**arguments: Any) -> None:
+    def whole(**arguments: object) -> None:
         given = {name: value for name, value in arguments.items() if name in names and value is not None}
         command(**{name: value for name, value in arguments.items() if name not in names}, **given)
 

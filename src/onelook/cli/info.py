@@ -1,11 +1,15 @@
 """``onelook info``: what a model file holds and what each part of it costs."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onelook.cli.options import Json, Weights, emit, say, table
+from onelook.facts import Facts
+
+if TYPE_CHECKING:
+    from onelook.model import Model
 
 
 def info(
@@ -46,7 +50,7 @@ def info(
     )
 
 
-def _in_words(reads: dict[str, Any]) -> str:
+def _in_words(reads: Facts) -> str:
     """What a head reads, for people."""
     parts = [
         f"{kind} of strides {' '.join(map(str, reads[key]))}" for key, kind in (("pooled", "statistics"), ("maps", "maps")) if reads[key]
@@ -55,7 +59,7 @@ def _in_words(reads: dict[str, Any]) -> str:
     return " and ".join(parts + ["the embedding"] * reads["embedding"])
 
 
-def _facts(model: Any, file: Path | None) -> dict[str, Any]:
+def _facts(model: "Model", file: Path | None) -> Facts:
     from onelook.heads.tail import frozen_in_words
     from onelook.modelparts import READY
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -127,7 +127,7 @@ def progress(quiet: bool) -> Progress:
     return Progress(quiet=quiet)
 
 
-def emit(result: Any) -> None:
+def emit(result: object) -> None:
     """One JSON document on one line on stdout."""
     sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
     sys.stdout.flush()

@@ -1,7 +1,7 @@
 """``onelook train`` and ``onelook retrain``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -28,6 +28,7 @@ from onelook.cli.options import (
     say,
     table,
 )
+from onelook.facts import Facts
 
 DATA, MODEL, DEPTH = "Pictures", "Model", "How deep and how long"  # panels
 
@@ -80,7 +81,7 @@ def train(
     tensorboard: Annotated[Path | None, typer.Option(metavar="DIR", help="Write scalars and sheets for TensorBoard.")] = None,
     json: Json = False,
     quiet: Quiet = False,
-    **options: Any,
+    **options: object,
 ) -> None:
     """Train a head from labelled pictures and put it into a model file.
 
@@ -128,7 +129,7 @@ def retrain(
         _say_trained(result)
 
 
-def _say_trained(result: dict[str, Any]) -> None:
+def _say_trained(result: Facts) -> None:
     images, seconds, metrics = result["images"], result["seconds"], result["metrics"]
     if result["search"]:
         _say_search(result["search"])
@@ -144,7 +145,7 @@ def _say_trained(result: dict[str, Any]) -> None:
         say(f"{images['refused']} pictures could not be read and were left out (see: onelook data check)")
 
 
-def _say_search(search: dict[str, Any]) -> None:
+def _say_search(search: Facts) -> None:
     """The evidence: what every trial got, cost and was expected to cost, and why one was chosen."""
     rows = []
     for trial in search["evidence"]:

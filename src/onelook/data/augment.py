@@ -206,11 +206,11 @@ def _each(view: View, move: Callable[[Any], Any]) -> View:
     canvas = (height, width)
     boxes, points = view.boxes, view.points
     if boxes is not None:
-        boxes = move(tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=canvas, clamping_mode="hard")).as_subclass(Tensor)  # type: ignore[call-overload]
+        boxes = move(tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=canvas, clamping_mode="hard")).as_subclass(Tensor)
     if points is not None and points.numel():
         # as boxes without area: torchvision's own key points count pixels from their centres, its boxes from their corners
         flat = points[..., :2].reshape(-1, 2).repeat(1, 2)
-        moved = move(tv_tensors.BoundingBoxes(flat, format="XYXY", canvas_size=canvas, clamping_mode=None))  # type: ignore[call-overload]
+        moved = move(tv_tensors.BoundingBoxes(flat, format="XYXY", canvas_size=canvas, clamping_mode=None))
         points = torch.cat([moved.as_subclass(Tensor)[:, :2].reshape(*points.shape[:-1], 2), points[..., 2:]], dim=-1)
     mask = None if view.mask is None else cast(Tensor, move(tv_tensors.Mask(view.mask[None])).as_subclass(Tensor)[0])
     return View(move(view.picture), boxes, mask, points, view.blank)

@@ -18,6 +18,7 @@ from onelook.data.read import read_kinds
 from onelook.data.readers.folders import class_folders, is_picture, sides
 from onelook.data.samples import Dataset, Finding, Sample
 from onelook.errors import DataError, PictureError
+from onelook.facts import Facts
 
 TINY_CLASS = 10
 TINY_PICTURE = 16
@@ -38,7 +39,7 @@ class Report:
         """Whether nothing was found that should be mended."""
         return all(finding.kind in BENIGN for finding in self.findings)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         findings = [finding.to_json() for finding in self.findings]
         return {"found": self.found, "pictures": self.pictures, "classes": self.classes, "clean": self.clean, "findings": findings}
 

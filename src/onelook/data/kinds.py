@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -19,9 +19,10 @@ from onelook.geometry.masks import Mask
 from onelook.geometry.objects import Objects
 
 Target = int | tuple[float, ...] | Objects | Mask
+Of = TypeVar("Of")
 
 
-class Kind(ABC):
+class Kind(ABC, Generic[Of]):
     """``name``: in ``Dataset.kind``. ``noun``: what is labelled, in words. ``counted``: heads of a table of counts.
 
     ``named``: whether its classes can lack pictures; ``joins``: whether two data sets with other classes can be read as one. ``moves``:
@@ -40,22 +41,22 @@ class Kind(ABC):
     declared: ClassVar[bool] = False
 
     @abstractmethod
-    def counts(self, targets: Sequence[Any], classes: Sequence[str]) -> dict[str, int]:
+    def counts(self, targets: Sequence[Of], classes: Sequence[str]) -> dict[str, int]:
         """Class -> how often it is there."""
 
     @abstractmethod
-    def refuse(self, targets: Sequence[Any], classes: Sequence[str], source: Path) -> None:
+    def refuse(self, targets: Sequence[Of], classes: Sequence[str], source: Path) -> None:
         """Raise DataError, naming the source, for targets that cannot be learned from."""
 
-    def strata(self, targets: Sequence[Any], classes: Sequence[str]) -> np.ndarray:
+    def strata(self, targets: Sequence[Of], classes: Sequence[str]) -> np.ndarray:
         """A small integer (n,) for each picture: equal ones are one stratum. By default equal targets are."""
         return np.unique(np.array([str(target) for target in targets]), return_inverse=True)[1]
 
-    def names(self, target: Any, classes: Sequence[str]) -> list[str]:
+    def names(self, target: Of, classes: Sequence[str]) -> list[str]:
         """The classes that a picture shows, one entry each time."""
         return []
 
-    def in_words(self, target: Any, classes: Sequence[str]) -> str:
+    def in_words(self, target: Of, classes: Sequence[str]) -> str:
         """What a picture is labelled with."""
         return " + ".join(self.names(target, classes))
 
@@ -63,13 +64,13 @@ class Kind(ABC):
         """Heads of the label columns of a table; none for what does not fit into one."""
         return []
 
-    def cells(self, target: Any, classes: Sequence[str]) -> list[str]:
+    def cells(self, target: Of, classes: Sequence[str]) -> list[str]:
         """A picture's cells under them."""
         return []
 
-    def plain(self, target: Any) -> Any:
-        """A number, or one a column, that stands for the target in a tensor."""
-        return target
+    def plain(self, target: Of) -> int | tuple[float, ...]:
+        """A number, or one a column, that stands for the target in a tensor; 0 for what is no number."""
+        return 0
 
     def missing(self, counts: dict[str, int]) -> list[str]:
         """The classes that nothing will be known of, from ``counts``."""
@@ -82,7 +83,7 @@ def _two_classes(counts: dict[str, int], source: Path, what: str) -> None:
         raise DataError(f"{source}: {what.format(present[0] if present else 'nothing')}")
 
 
-class Single(Kind):
+class Single(Kind[int]):
     """One class out of several: targets are class ids."""
 
     name, noun = "single", "classes"
@@ -92,7 +93,7 @@ class Single(Kind):
         counted = Counter(targets)
         return {name: counted[index] for index, name in enumerate(classes)}
 
-    def refuse(self, targets: Sequence[Any], classes: Sequence[str], source: Path) -> None:
+    def refuse(self, targets: Sequence[int], classes: Sequence[str], source: Path) -> None:
         _two_classes(self.counts(targets, classes), source, "only one class ({}); classify needs at least two")
 
     def names(self, target: int, classes: Sequence[str]) -> list[str]:
@@ -104,8 +105,11 @@ class Single(Kind):
     def cells(self, target: int, classes: Sequence[str]) -> list[str]:
         return [classes[target]]
 
+    def plain(self, target: int) -> int:
+        return target
 
-class Multi(Kind):
+
+class Multi(Kind[tuple[float, ...]]):
     """Any number of labels: targets are zeros and ones."""
 
     name, noun = "multi", "classes"
@@ -113,7 +117,7 @@ class Multi(Kind):
     def counts(self, targets: Sequence[tuple[float, ...]], classes: Sequence[str]) -> dict[str, int]:
         return {name: int(sum(row[index] for row in targets)) for index, name in enumerate(classes)}
 
-    def refuse(self, targets: Sequence[Any], classes: Sequence[str], source: Path) -> None:
+    def refuse(self, targets: Sequence[tuple[float, ...]], classes: Sequence[str], source: Path) -> None:
         _not_all_alike(targets, source)
 
     def names(self, target: tuple[float, ...], classes: Sequence[str]) -> list[str]:
@@ -125,8 +129,11 @@ class Multi(Kind):
     def cells(self, target: tuple[float, ...], classes: Sequence[str]) -> list[str]:
         return [f"{value:g}" for value in target]
 
+    def plain(self, target: tuple[float, ...]) -> tuple[float, ...]:
+        return target
 
-class Values(Kind):
+
+class Values(Kind[tuple[float, ...]]):
     """Numbers, one a column."""
 
     name, noun = "values", "numbers"
@@ -135,7 +142,7 @@ class Values(Kind):
     def counts(self, targets: Sequence[tuple[float, ...]], classes: Sequence[str]) -> dict[str, int]:
         return {name: len(targets) for name in classes}
 
-    def refuse(self, targets: Sequence[Any], classes: Sequence[str], source: Path) -> None:
+    def refuse(self, targets: Sequence[tuple[float, ...]], classes: Sequence[str], source: Path) -> None:
         _not_all_alike(targets, source)
 
     def strata(self, targets: Sequence[tuple[float, ...]], classes: Sequence[str]) -> np.ndarray:
@@ -152,8 +159,11 @@ class Values(Kind):
     def cells(self, target: tuple[float, ...], classes: Sequence[str]) -> list[str]:
         return [f"{value:g}" for value in target]
 
+    def plain(self, target: tuple[float, ...]) -> tuple[float, ...]:
+        return target
 
-class Boxes(Kind):
+
+class Boxes(Kind[Objects]):
     """Boxes with class ids: targets are ``Objects``."""
 
     name, noun, described = "objects", "boxes", "boxes "
@@ -164,7 +174,7 @@ class Boxes(Kind):
         found = Counter(label for objects in targets for label in objects.labels.tolist())
         return {name: found[index] for index, name in enumerate(classes)}
 
-    def refuse(self, targets: Sequence[Any], classes: Sequence[str], source: Path) -> None:
+    def refuse(self, targets: Sequence[Objects], classes: Sequence[str], source: Path) -> None:
         _something_there(targets, source, "a box")
 
     def strata(self, targets: Sequence[Objects], classes: Sequence[str]) -> np.ndarray:
@@ -182,7 +192,7 @@ class Boxes(Kind):
         return len(target)
 
 
-class Points(Kind):
+class Points(Kind[Objects]):
     """Objects with key points; the data set's classes are the points' names."""
 
     name, noun, described = "points", "key points", "points "
@@ -194,7 +204,7 @@ class Points(Kind):
         seen = [objects.points[..., 2] > 0 for objects in targets if len(objects)]
         return {name: int(sum(int(rows[:, index].sum()) for rows in seen)) for index, name in enumerate(classes)}
 
-    def refuse(self, targets: Sequence[Any], classes: Sequence[str], source: Path) -> None:
+    def refuse(self, targets: Sequence[Objects], classes: Sequence[str], source: Path) -> None:
         _something_there(targets, source, "a key point")
 
     def strata(self, targets: Sequence[Objects], classes: Sequence[str]) -> np.ndarray:
@@ -208,7 +218,7 @@ class Points(Kind):
         return len(target)
 
 
-class Masks(Kind):
+class Masks(Kind[Mask]):
     """A class id for every pixel: targets are ``Mask``."""
 
     name, noun, described = "masks", "masks", "shown in "
@@ -218,7 +228,7 @@ class Masks(Kind):
     def counts(self, targets: Sequence[Mask], classes: Sequence[str]) -> dict[str, int]:
         return {name: sum(mask.pixels[index] > 0 for mask in targets) for index, name in enumerate(classes)}
 
-    def refuse(self, targets: Sequence[Any], classes: Sequence[str], source: Path) -> None:
+    def refuse(self, targets: Sequence[Mask], classes: Sequence[str], source: Path) -> None:
         _two_classes(self.counts(targets, classes), source, "the masks show only {}; segment needs two classes")
 
     def strata(self, targets: Sequence[Mask], classes: Sequence[str]) -> np.ndarray:
@@ -227,9 +237,6 @@ class Masks(Kind):
 
     def names(self, target: Mask, classes: Sequence[str]) -> list[str]:
         return [name for name, count in zip(classes, target.pixels, strict=True) if count]
-
-    def plain(self, target: Mask) -> int:
-        return 0
 
 
 def _rarest(shown: Sequence[set[int]], counted: dict[str, int]) -> np.ndarray:
@@ -248,4 +255,5 @@ def _something_there(targets: Sequence[Objects], source: Path, what: str) -> Non
         raise DataError(f"{source}: none of the {len(targets)} pictures has {what} to learn from")
 
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Single(), Multi(), Values(), Boxes(), Points(), Masks())}
+AnyKind = Kind[Any]
+KINDS: dict[str, AnyKind] = {kind.name: kind for kind in (Single(), Multi(), Values(), Boxes(), Points(), Masks())}

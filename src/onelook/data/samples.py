@@ -9,10 +9,10 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from onelook.data.kinds import KINDS, Kind, Target
+from onelook.data.kinds import KINDS, AnyKind, Target
 from onelook.errors import DataError
+from onelook.facts import Facts
 from onelook.geometry.masks import Mask
 from onelook.geometry.objects import Layout, Objects
 
@@ -28,7 +28,7 @@ class Finding:
     reason: str
     others: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         return asdict(self)
 
 
@@ -69,7 +69,7 @@ class Dataset:
         return len(self.samples)
 
     @property
-    def targets(self) -> Kind:
+    def targets(self) -> AnyKind:
         """What is known of its kind of targets."""
         return KINDS[self.kind]
 

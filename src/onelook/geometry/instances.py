@@ -10,10 +10,15 @@ width whole.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import ndimage
+
+from onelook.facts import Facts
+
+if TYPE_CHECKING:
+    import supervision
 
 How = Literal["components", "watershed"]
 PASS = 0.75
@@ -43,12 +48,12 @@ class Instances:
         """Class -> number of objects, those that are there."""
         return dict(Counter(self.classes[label] for label in self.labels.tolist()))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         columns = zip(self.labels.tolist(), self.boxes.tolist(), self.areas.tolist(), strict=True)
         objects = [{"label": self.classes[label], "box": box, "area": area} for label, box, area in columns]
         return {"counts": self.counts, "objects": objects}
 
-    def to_supervision(self) -> Any:
+    def to_supervision(self) -> "supervision.Detections":
         """A ``supervision.Detections`` with a mask for each object; its memory is N times the picture's pixels."""
         from onelook.geometry.supervision import supervision
 

@@ -7,10 +7,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from onelook.facts import Facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ class Objects:
         points = torch.cat([move_points(self.points[..., :2]), self.points[..., 2:]], dim=-1)
         return Objects(move_boxes(self.boxes), self.labels, self.ignored, points, frame)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         return {"boxes": self.boxes.tolist(), "labels": self.labels.tolist(), "points": self.points.tolist()}
 
 
@@ -81,7 +82,7 @@ class Layout:
         """From what ``config`` gives."""
         return Layout(tuple(names), tuple((one, other) for one, other in pairs), tuple((one, other) for one, other in skeleton))
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Plain values, as a head's configuration has them."""
         return {
             "classes": list(self.names),

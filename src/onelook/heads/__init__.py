@@ -120,7 +120,7 @@ def find_head(head: "str | type[AnyHead]", method: str | None = None) -> type[An
     return HEADS[method]
 
 
-def make_options(head: type[AnyHead], given: Mapping[str, Any]) -> Any:
+def make_options(head: type[AnyHead], given: Mapping[str, object]) -> Any:
     """``head.Options`` from the options that were given. Raises HeadError for one that it does not have, naming the methods that do."""
     own = {option.name: option for option in options_of(head.Options)}
     for name in given:

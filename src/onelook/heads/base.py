@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from onelook.answers.answer import Answer
 from onelook.data.samples import Dataset
+from onelook.facts import Facts
 from onelook.geometry.instances import How
 from onelook.geometry.placement import Placement
 from onelook.heads.context import Context
@@ -83,7 +84,7 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
     question: ClassVar[str]
     trainer: ClassVar[Trainer] = "dense"
     usual: ClassVar[Usual] = Usual()
-    Options: ClassVar[type[Any]] = NoOptions
+    Options: ClassVar[type] = NoOptions
     placed: ClassVar[bool] = True
     calibrated: ClassVar[bool] = False
     large: ClassVar[bool] = False
@@ -97,7 +98,7 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
 
     @classmethod
     @abstractmethod
-    def fresh(cls, context: Context, options: Any) -> "Head[Any, Any, Any]":
+    def fresh(cls, context: Context, options: Any) -> "AnyHead":
         """An untrained head; ``options``: an instance of ``Options``."""
 
     @classmethod
@@ -143,13 +144,13 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
         """A fresh judge of predictions."""
 
     @abstractmethod
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Plain values that rebuild the untrained head: ``cls(**config)``."""
 
     # --- what wrappers change
 
     @property
-    def core(self) -> "Head[Any, Any, Any]":
+    def core(self) -> "AnyHead":
         """The head itself, without a tail or an average around it: its class has the facts."""
         return self
 

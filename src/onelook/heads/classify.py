@@ -19,6 +19,7 @@ from torch.nn import functional
 from onelook.answers.labels import Label, Labels
 from onelook.data.samples import Dataset
 from onelook.errors import HeadError
+from onelook.facts import Facts
 from onelook.heads.base import AnswerOptions, Usual
 from onelook.heads.context import Context
 from onelook.heads.options import option
@@ -53,7 +54,7 @@ class Classify(PooledHead):
         self.register_buffer("class_weights", torch.ones(len(classes)))
 
     @classmethod
-    def specific(cls, context: Context, shape: Shape) -> dict[str, Any]:
+    def specific(cls, context: Context, shape: Shape) -> Facts:
         return {"multi": context.kind == "multi", "smoothing": shape.smoothing}
 
     @classmethod
@@ -74,7 +75,7 @@ class Classify(PooledHead):
                 mine = targets == index
                 self.class_weights[index] = weights[mine].mean() if bool(mine.any()) else 1.0
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Plain values that rebuild this head: ``Classify(**config)``."""
         return {"multi": self.multi, "smoothing": self.smoothing, **super().config()}
 

@@ -9,11 +9,12 @@ the error is learned beside the point, Kendall & Gal 2017, section 3); no cascad
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from onelook.facts import Facts
 from onelook.geometry.objects import Layout, Objects, main_person
 from onelook.geometry.placement import Placement
 from onelook.heads.context import Context
@@ -85,7 +86,7 @@ class DeepPose(KeypointHead[Tensor]):
     def needs(self) -> Needs:
         return Needs(maps=self.pyramid.strides) if self.attach == "conv" else Needs(embedding=True)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Plain values that rebuild this head: ``DeepPose(**config)``."""
         return {**self.layout.config(), "attach": self.attach, "channels": self.channels, "inputs": self.inputs}
 

@@ -6,13 +6,14 @@ compared with, so that what the frozen network knows is kept.
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from onelook.answers.answer import Answer
 from onelook.backbones.backbone import Backbone
+from onelook.facts import Facts
 from onelook.geometry.placement import Placement
 from onelook.heads.base import AnswerOptions, AnyHead, Head
 from onelook.heads.context import Context
@@ -32,7 +33,7 @@ class Averaged(Head[Tensor, Tensor, Tensor]):
         self.classes = members[0].classes
 
     @classmethod
-    def fresh(cls, context: Context, options: Any) -> "Averaged":
+    def fresh(cls, context: Context, options: object) -> NoReturn:
         raise TypeError("an average is made of heads; there is none by itself")
 
     @property
@@ -72,12 +73,12 @@ class Averaged(Head[Tensor, Tensor, Tensor]):
     def judge(self) -> Judge[Tensor, Tensor]:
         return self.core.judge()
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Each member's configuration, in order."""
         return {"members": [head.config() for head in self.heads], "temperature": self.temperature}
 
 
-def rebuild(head: type[AnyHead], config: dict[str, Any], backbone: Backbone) -> AnyHead:
+def rebuild(head: type[AnyHead], config: Facts, backbone: Backbone) -> AnyHead:
     """The unfilled head that a configuration describes: one of this class, one behind a tail, or an average of such."""
     if "members" in config:
         return Averaged([rebuild(head, member, backbone) for member in config["members"]], config["temperature"]).eval()

@@ -9,12 +9,13 @@ to them.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torchvision.ops import roi_pool
 
+from onelook.facts import Facts
 from onelook.geometry.objects import Objects
 from onelook.heads.box_head import BoxHead
 from onelook.heads.context import Context
@@ -56,7 +57,7 @@ class FastRcnn(BoxHead[Regions]):
     def needs(self) -> Needs:
         return Needs(maps=self.pyramid.strides, regions=self.proposals)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Plain values that rebuild this head: ``FastRcnn(**config)``."""
         shape = {"pool": self.pool, "proposals": self.proposals, "width": self.width}
         return {"classes": list(self.classes), "channels": self.pyramid.channels, **shape}

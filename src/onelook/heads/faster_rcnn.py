@@ -9,13 +9,14 @@ joint training), and the labelled boxes are not added to the proposals; separabl
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import MultiScaleRoIAlign, batched_nms
 
+from onelook.facts import Facts
 from onelook.geometry.anchors import cells
 from onelook.geometry.boxes import box_iou, cxcywh_to_xyxy, decode, encode
 from onelook.geometry.objects import Objects
@@ -73,7 +74,7 @@ class FasterRcnn(BoxHead[Staged]):
     def needs(self) -> Needs:
         return Needs(maps=self.pyramid.strides)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Plain values that rebuild this head: ``FasterRcnn(**config)``."""
         return {"classes": list(self.classes), "channels": self.pyramid.channels, "width": self.width}
 

@@ -10,13 +10,13 @@ loss", section 3.1); separable convolutions.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import generalized_box_iou_loss
 
+from onelook.facts import Facts
 from onelook.geometry.anchors import cells
 from onelook.geometry.boxes import box_iou
 from onelook.geometry.objects import Objects
@@ -64,10 +64,10 @@ class Fcos(BoxHead[Cells]):
         self.where = nn.ModuleList([nn.Sequential(*(separable(width, width) for _ in range(depth))) for _ in strides])
         self.logits = nn.ModuleList([nn.Conv2d(width, len(classes), 1) for _ in strides])
         self.reach = nn.ModuleList([nn.Conv2d(width, 4 * BINS, 1) for _ in strides])
+        near = -0.4 * torch.arange(BINS, dtype=torch.float32).repeat(4)  # boxes start two strides to each side
         for logits, reach in zip(self.logits, self.reach, strict=True):
-            nn.init.constant_(logits.bias, RARE)  # type: ignore[arg-type]
-            near = -0.4 * torch.arange(BINS, dtype=torch.float32).repeat(4)  # boxes start two strides to each side
-            cast(Tensor, reach.bias).data.copy_(near)
+            logits.bias = nn.Parameter(torch.full((len(classes),), RARE))
+            reach.bias = nn.Parameter(near.clone())
 
     @classmethod
     def fresh(cls, context: Context, options: NoOptions) -> "Fcos":
@@ -78,7 +78,7 @@ class Fcos(BoxHead[Cells]):
     def needs(self) -> Needs:
         return Needs(maps=self.pyramid.strides)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Plain values that rebuild this head: ``Fcos(**config)``."""
         return {"classes": list(self.classes), "channels": self.pyramid.channels, "width": self.width, "depth": self.depth}
 

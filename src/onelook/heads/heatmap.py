@@ -10,12 +10,12 @@ peak only, so that a second peak does not draw the point away.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from onelook.facts import Facts
 from onelook.geometry.anchors import cells
 from onelook.geometry.objects import Layout, Objects, main_person
 from onelook.geometry.placement import Placement
@@ -75,7 +75,7 @@ class HeatMap(KeypointHead[Heat]):
     def needs(self) -> Needs:
         return Needs(maps=self.pyramid.strides)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Plain values that rebuild this head: ``HeatMap(**config)``."""
         return {**self.layout.config(), "channels": self.pyramid.channels, "width": self.width}
 

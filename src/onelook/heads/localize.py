@@ -11,7 +11,7 @@ generalised IoU and absolute error for the box.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from torch.nn import functional
 from torchvision.ops import generalized_box_iou_loss
 
 from onelook.data.samples import Dataset
+from onelook.facts import Facts
 from onelook.geometry.anchors import cells
 from onelook.geometry.boxes import ScoredBoxes, cxcywh_to_xyxy, no_boxes, xyxy_to_cxcywh
 from onelook.geometry.objects import Objects, has_area, largest
@@ -107,7 +108,7 @@ class Localize(PlaceHead[Votes]):
     def needs(self) -> Needs:
         return Needs(maps=self.pyramid.strides) if self.attach == "conv" else Needs(embedding=True)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Plain values that rebuild this head: ``Localize(**config)``."""
         shape = {"attach": self.attach, "channels": self.channels, "inputs": self.inputs, "loss": self.loss_name}
         return {"classes": list(self.classes), **shape}

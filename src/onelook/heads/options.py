@@ -5,9 +5,9 @@ class Options:
     loss: Literal["ce", "focal"] = option("ce", "What is minimised.")
 """
 
-from collections.abc import Mapping
+import math
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from onelook.errors import HeadError
 
@@ -25,20 +25,21 @@ class Option:
 
     name: str
     kind: type
-    default: Any
+    default: object
     help: str
     choices: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
 
-    def checked(self, value: Any) -> Any:
+    def checked(self, value: object) -> object:
         """The value, if it is one. Raises HeadError with what it may be."""
         whole = self.kind in (int, float) and isinstance(value, int) and not isinstance(value, bool)
         if not (isinstance(value, self.kind) or whole):
             raise HeadError(f"--{self.name} {value}: is no {self.kind.__name__}")
         if self.choices and value not in self.choices:
             raise HeadError(f"--{self.name} {value}: use one of {', '.join(self.choices)}")
-        if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
+        low, high = -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
+        if isinstance(value, int | float) and not low <= value <= high:
             raise HeadError(f"--{self.name} {value}: use {self.low:g} to {self.high:g}")
         return value
 
@@ -55,8 +56,8 @@ def options_of(cls: type) -> tuple[Option, ...]:
     return tuple(_described(entry, hints[entry.name]) for entry in fields(cls))
 
 
-def _described(entry: "Field[Any]", hint: Any) -> Option:
+def _described(entry: "Field[object]", hint: type) -> Option:
     choices = tuple(get_args(hint)) if get_origin(hint) is Literal else ()
     kind = str if choices else hint
-    facts: Mapping[str, Any] = entry.metadata
+    facts = entry.metadata
     return Option(entry.name, kind, entry.default, facts["help"], choices, facts["low"], facts["high"])

@@ -10,12 +10,12 @@ s).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from onelook.facts import Facts
 from onelook.geometry.boxes import ScoredBoxes, merge_greedily, no_boxes
 from onelook.geometry.objects import Objects
 from onelook.geometry.placement import Placement
@@ -59,7 +59,7 @@ class OverFeat(BoxHead[Regions]):
     def needs(self) -> Needs:
         return Needs(maps=self.pyramid.strides)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Plain values that rebuild this head: ``OverFeat(**config)``."""
         return {"classes": list(self.classes), "channels": self.pyramid.channels, "width": self.width, "hidden": self.hidden}
 

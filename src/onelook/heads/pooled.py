@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from onelook.data.samples import Dataset
+from onelook.facts import Facts
 from onelook.geometry.placement import Placement
 from onelook.heads.base import Head
 from onelook.heads.context import Context
@@ -168,7 +169,7 @@ class PooledHead(Head[Tensor, Tensor, Tensor]):
         )  # fmt: skip
 
     @classmethod
-    def specific(cls, context: Context, shape: Shape) -> dict[str, Any]:
+    def specific(cls, context: Context, shape: Shape) -> Facts:
         """Keyword arguments that only this class has."""
         return {}
 
@@ -207,7 +208,7 @@ class PooledHead(Head[Tensor, Tensor, Tensor]):
         """Several raw answers to the same pictures (V, B, K) -> one (B, K): their mean."""
         return raws.mean(0)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Plain values that rebuild this head."""
         regularised = {"temperature": self.temperature, "dropout": self.dropout.p, "standardize": self.readout.standardize}
         reads = {"strides": list(self.needs.pooled), "embedding": self.needs.embedding}

@@ -14,13 +14,14 @@ of a few typical shapes, one classifier, no regression. Both are slow on purpose
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
 from onelook.errors import HeadError
+from onelook.facts import Facts
 from onelook.geometry.anchors import cluster_shapes
 from onelook.geometry.boxes import decode
 from onelook.geometry.objects import Objects, has_area
@@ -95,7 +96,7 @@ class Rcnn(BoxHead[Crops]):
     def needs(self) -> Needs:
         return Needs(maps=(PIXELS,), regions=self.proposals)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Plain values that rebuild this head."""
         return {"classes": list(self.classes), "inputs": self.inputs, "proposals": self.proposals, "shapes": self.shapes}
 

@@ -12,19 +12,21 @@ A head behind a tail is a head like any other: it reads a look, and does not kno
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from onelook.answers.answer import Answer
-from onelook.backbones.backbone import Backbone
+from onelook.backbones.backbone import Backbone, cuttable
 from onelook.backbones.bfloat16 import bfloat16_autocast
 from onelook.backbones.depthwise import with_fast_gradients
+from onelook.backbones.layout import channels_last
 from onelook.errors import BackboneError
+from onelook.facts import Facts
 from onelook.geometry.placement import Placement
-from onelook.heads.base import AnswerOptions, AnyHead, Head
+from onelook.heads.base import AnswerOptions, AnyHead, Head, Prediction, Raw, Target
 from onelook.heads.context import Context
 from onelook.looks.features import Look, Needs, summarize
 from onelook.metrics.judge import Judge
@@ -44,14 +46,14 @@ class Tail(nn.Module):
         self.cut, self.reads, self.statistics = cut, needs, statistics
         self.starts_at = backbone.stride_before(cut)
         self.strides = backbone.strides
-        memo: dict[int, Any] = {}
+        memo: dict[int, nn.Module] = {}
         copied = deepcopy(backbone.network, memo)
         self.stages = nn.ModuleList([nn.Sequential(*(memo[id(piece)] for piece in stage.children())) for stage in backbone.stages][cut:])
         self.embedder = _without_stages(copied, {memo[id(piece)] for stage in backbone.stages for piece in stage.children()})
         with_fast_gradients(self)
         for parameter in self.parameters():
             parameter.requires_grad_(True)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last(self)
         self.eval()
 
     @property
@@ -85,7 +87,7 @@ class Tail(nn.Module):
 
     def embed(self, final: Tensor) -> Tensor:
         """The last stage's map -> the embedding (B, D)."""
-        return cast(Tensor, cast(Any, self.embedder).forward_head(final, pre_logits=True))
+        return cuttable(self.embedder).forward_head(final, pre_logits=True)
 
     def train(self, mode: bool = True) -> "Tail":
         """As ``nn.Module.train``, but batch normalisation keeps its statistics unless it has its own."""
@@ -104,16 +106,16 @@ class Tail(nn.Module):
             yield decay**distance, list(stage.parameters())
 
 
-class Tailed(Head[Any, Any, Any]):
+class Tailed(Head[Raw, Prediction, Target]):
     """A tail and the head behind it, which together are a head: the verbs are those of the head, its look is the tail's."""
 
-    def __init__(self, tail: Tail, head: AnyHead) -> None:
+    def __init__(self, tail: Tail, head: Head[Raw, Prediction, Target]) -> None:
         super().__init__()
         self.tail, self.head = tail, head
         self.classes, self.scale = head.classes, head.scale
 
     @classmethod
-    def fresh(cls, context: Context, options: Any) -> "Tailed":
+    def fresh(cls, context: Context, options: object) -> NoReturn:
         raise TypeError("a tail is put before a head; there is none by itself")
 
     @property
@@ -129,7 +131,7 @@ class Tailed(Head[Any, Any, Any]):
         return self.tail.needs
 
     @property
-    def temperature(self) -> float:  # type: ignore[override]
+    def temperature(self) -> float:
         """What the inner head divides its scores by."""
         return self.head.temperature
 
@@ -137,31 +139,32 @@ class Tailed(Head[Any, Any, Any]):
     def temperature(self, value: float) -> None:
         self.head.temperature = value
 
-    def forward(self, look: Look) -> Any:
-        return self.head(self.tail(look))
+    def forward(self, look: Look) -> Raw:
+        found: Raw = self.head(self.tail(look))
+        return found
 
-    def loss(self, raw: Any, target: Any) -> dict[str, Tensor]:
+    def loss(self, raw: Raw, target: object) -> dict[str, Tensor]:
         return self.head.loss(raw, target)
 
-    def postprocess(self, raw: Any, placements: Sequence[Placement]) -> list[Any]:
+    def postprocess(self, raw: Raw, placements: Sequence[Placement]) -> list[Prediction]:
         return self.head.postprocess(raw, placements)
 
-    def merge(self, predictions: Sequence[Any]) -> Any:
+    def merge(self, predictions: Sequence[Prediction]) -> Prediction:
         return self.head.merge(predictions)
 
-    def mirror(self, prediction: Any, across: bool, down: bool, frame: tuple[int, int]) -> Any:
+    def mirror(self, prediction: Prediction, across: bool, down: bool, frame: tuple[int, int]) -> Prediction:
         return self.head.mirror(prediction, across, down, frame)
 
-    def answer(self, prediction: Any, options: AnswerOptions = AnswerOptions()) -> Answer:
+    def answer(self, prediction: Prediction, options: AnswerOptions = AnswerOptions()) -> Answer:
         return self.head.answer(prediction, options)
 
-    def truth(self, target: Any) -> Answer | None:
+    def truth(self, target: Target) -> Answer | None:
         return self.head.truth(target)
 
-    def judge(self) -> Judge[Any, Any]:
+    def judge(self) -> Judge[Prediction, Target]:
         return self.head.judge()
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Plain values from which ``onelook.heads.ensemble.rebuild`` makes this again."""
         return {"tail": {"cut": self.tail.cut, "statistics": self.tail.statistics}, "head": self.head.config()}
 
@@ -170,6 +173,9 @@ class Tailed(Head[Any, Any, Any]):
         yield 1.0, list(self.head.parameters())
         for factor, parameters in self.tail.groups(decay):
             yield tail_rate * factor, parameters
+
+
+AnyTailed = Tailed[Any, Any, Any]
 
 
 def parse_freeze(freeze: str | int, backbone: Backbone) -> int:
@@ -229,5 +235,5 @@ def _without_stages(network: nn.Module, pieces: Iterable[nn.Module]) -> nn.Modul
     for name, child in list(network.named_children()):
         if any(module in inside for module in child.modules()):
             delattr(network, name)
-    cast(Any, network).reset_classifier(0)
+    cuttable(network).reset_classifier(0)
     return network

@@ -9,13 +9,15 @@ convolution; the last step is at the finest map that is read, and scores are enl
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from onelook.backbones.bfloat16 import bfloat16_autocast
+from onelook.backbones.layout import channels_last
+from onelook.facts import Facts
 from onelook.heads.base import Usual
 from onelook.heads.context import Context
 from onelook.heads.pixel_head import Loss, PixelHead, PixelOptions, Scores
@@ -82,7 +84,7 @@ class UNet(PixelHead):
         self.steps = nn.ModuleList(steps)
         self.output = nn.Conv2d(width, len(classes), 1)
         self.register_buffer("weights", torch.ones(len(classes)))
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last(self)
 
     @classmethod
     def fresh(cls, context: Context, options: PixelOptions) -> "UNet":
@@ -95,7 +97,7 @@ class UNet(PixelHead):
     def needs(self) -> Needs:
         return Needs(maps=self.strides)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Plain values that rebuild this head: ``UNet(**config)``."""
         return {
             "classes": list(self.classes), "channels": self.channels, "up": self.up, "kind": self.kind, "borders": self.borders,

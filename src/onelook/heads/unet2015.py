@@ -9,13 +9,14 @@ trains it; without padding the input's edges are mirrored, as in the paper's ove
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from onelook.backbones.bfloat16 import bfloat16_autocast
+from onelook.backbones.layout import channels_last
 from onelook.backbones.nets.unet import UNet2015, valid_input
+from onelook.facts import Facts
 from onelook.geometry.masks import mirrored
 from onelook.geometry.placement import PIXELS
 from onelook.heads.base import Usual
@@ -54,7 +55,7 @@ class FromPixels(PixelHead):
         self.width, self.padded, self.kind, self.borders, self.scale = width, padded, kind, borders, scale
         self.net = UNet2015(len(classes), width=width, padded=padded)
         self.register_buffer("weights", torch.ones(len(classes)))
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last(self)
 
     @classmethod
     def fresh(cls, context: Context, options: UNet2015Options) -> "FromPixels":
@@ -67,7 +68,7 @@ class FromPixels(PixelHead):
     def needs(self) -> Needs:
         return Needs(maps=(PIXELS,))
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Plain values that rebuild this head: ``FromPixels(**config)``."""
         return {
             "classes": list(self.classes), "width": self.width, "padded": self.padded, "kind": self.kind, "borders": self.borders,

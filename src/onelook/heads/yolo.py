@@ -10,13 +10,13 @@ writes such targets down.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import generalized_box_iou_loss
 
+from onelook.facts import Facts
 from onelook.geometry.anchors import cells, cluster_shapes, shape_iou
 from onelook.geometry.boxes import box_iou, cxcywh_to_xyxy
 from onelook.geometry.objects import Objects
@@ -63,11 +63,12 @@ class Yolo(BoxHead[Tensor]):
         self.shapes = [list(map(float, shape)) for shape in anchors]
         self.register_buffer("anchors", torch.tensor(self.shapes).reshape(len(strides), self.each, 2), persistent=False)
         self.towers = nn.ModuleList([nn.Sequential(*(separable(width, width) for _ in range(depth))) for _ in strides])
-        self.outputs = nn.ModuleList([nn.Conv2d(width, self.each * (5 + len(classes)), 1) for _ in strides])
-        for output in self.outputs:
-            bias = output.bias.detach().view(self.each, -1)  # type: ignore[operator,union-attr]
-            bias.zero_()
+        outputs = [nn.Conv2d(width, self.each * (5 + len(classes)), 1) for _ in strides]
+        for output in outputs:
+            bias = torch.zeros(self.each, 5 + len(classes))
             bias[:, 0] = RARE
+            output.bias = nn.Parameter(bias.flatten())
+        self.outputs = nn.ModuleList(outputs)
 
     @classmethod
     def fresh(cls, context: Context, options: NoOptions) -> "Yolo":
@@ -81,7 +82,7 @@ class Yolo(BoxHead[Tensor]):
     def needs(self) -> Needs:
         return Needs(maps=self.pyramid.strides)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Facts:
         """Plain values that rebuild this head: ``Yolo(**config)``."""
         return {
             "classes": list(self.classes),

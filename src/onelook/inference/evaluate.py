@@ -15,17 +15,20 @@ from onelook.data.augment import RECIPES
 from onelook.data.samples import Dataset, Sample
 from onelook.deadline import NEVER, Deadline
 from onelook.errors import DataError
+from onelook.facts import Facts
 from onelook.heads.base import AnyHead
 from onelook.inference.predict import Prediction, chunks, predict_once
 from onelook.looks.extractor import Extractor, Refused, collect, look_at, open_store
 from onelook.looks.features import Needs
-from onelook.metrics.judge import Judge
+from onelook.metrics.judge import AnyJudge
 from onelook.progress import Progress
 
 PLAIN = RECIPES["none"]
 CHUNK = 512  # looks read at once
 TIMED = 16  # pictures on which looking is timed where looks were in the cache
 BEFORE = "before calibration"  # the name under which a head without its temperature is asked
+
+Many = tuple[Any, ...]  # predictions or targets, one a picture; of which type, their head knows
 
 
 @dataclass(frozen=True)
@@ -40,17 +43,17 @@ class Evaluated:
     which there was no time.
     """
 
-    metrics: dict[str, Any]
+    metrics: Facts
     paths: tuple[Path, ...]
-    targets: tuple[Any, ...]
-    predictions: tuple[Any, ...]
-    judge: Judge[Any, Any]
-    before: Judge[Any, Any] | None
+    targets: Many
+    predictions: Many
+    judge: AnyJudge
+    before: AnyJudge | None
     refused: tuple[Refused, ...]
     seconds: float
     ms: float
     left: int = 0
-    plain: tuple[Any, ...] = ()
+    plain: Many = ()
 
     @property
     def each(self) -> torch.Tensor:

@@ -22,6 +22,8 @@ from onelook.threads import Threads
 Item = TypeVar("Item")
 GROUP = 4 * BATCH  # pictures that are in work at once
 
+Many = list[Any]  # predictions, one a picture or a look; of which type, their head knows
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -67,7 +69,7 @@ def predict(
             yield pending[path].merged(heads, waited)
 
 
-def predict_once(heads: Mapping[str, AnyHead], look: Look) -> tuple[dict[str, list[Any]], dict[str, float]]:
+def predict_once(heads: Mapping[str, AnyHead], look: Look) -> tuple[dict[str, Many], dict[str, float]]:
     """Every head's predictions from one look, one a picture, and each head's milliseconds per picture."""
     found, ms = {}, {}
     for name, head in heads.items():
@@ -84,11 +86,11 @@ class _Pending:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.error: str | None = None
-        self.found: dict[str, list[Any]] = {}
+        self.found: dict[str, Many] = {}
         self.ms: dict[str, float] = {"look": 0.0}
 
     def add(
-        self, heads: Mapping[str, AnyHead], view: TtaView, seen: Seen, index: int, found: Mapping[str, list[Any]], cost: Mapping[str, float]
+        self, heads: Mapping[str, AnyHead], view: TtaView, seen: Seen, index: int, found: Mapping[str, Many], cost: Mapping[str, float]
     ) -> None:
         self.ms["look"] += seen.ms
         for name, predictions in found.items():

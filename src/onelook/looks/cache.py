@@ -23,7 +23,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from torch import Tensor
 
 from onelook.backbones.backbone import Backbone
 from onelook.errors import DiskError
+from onelook.facts import Facts
 from onelook.files import write_atomically
 from onelook.geometry.placement import Geometry, Placement
 from onelook.looks.features import Look, Needs
@@ -248,7 +248,7 @@ class CacheEntry:
     bytes: int
     description: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         return asdict(self)
 
 

@@ -7,13 +7,13 @@ difficult objects are neither right nor wrong.
     onelook val dataset/ --model mine.onelook --head cells
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from onelook.facts import Facts
 from onelook.geometry.boxes import ScoredBoxes, box_iou, xyxy_to_xywh
 from onelook.geometry.objects import Objects, largest
 from onelook.metrics.intervals import bootstrap_interval, normal_interval, wilson_interval
@@ -50,7 +50,7 @@ class BoxJudge(Judge[ScoredBoxes, Objects]):
         self.found += predictions
         self.truths += targets
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Facts:
         boxes = sum(int((~truth.ignored).sum()) for truth in self.truths)
         precision, recall = _coco(self.found, self.truths, len(self.classes))
         present = [index for index in range(len(self.classes)) if (precision[:, :, index, 0, -1] > -1).any()]
@@ -74,11 +74,11 @@ class BoxJudge(Judge[ScoredBoxes, Objects]):
         """How right each picture is (n,), 0..1: F1 of boxes that score CONF or more, at IoU 0.5; 1 if nothing is there nor was said."""
         return torch.tensor([_f1(found, truth) for found, truth in zip(self.found, self.truths, strict=True)], dtype=torch.float64)
 
-    def in_words(self, metrics: Mapping[str, Any]) -> str:
+    def in_words(self, metrics: Facts) -> str:
         ap50 = percent(metrics["ap50"], metrics["ap50_interval"])
         return f"AP50 {ap50}, AP {percent(metrics['ap'])} on {metrics['boxes']} boxes in {metrics['n']} pictures"
 
-    def tables(self, metrics: Mapping[str, Any]) -> list[Table]:
+    def tables(self, metrics: Facts) -> list[Table]:
         rows = tuple((name, percent(one["ap50"]), percent(one["ap"])) for name, one in metrics["per_class"].items())
         return [Table("Class by class", ("class", "AP50", "AP"), rows)]
 
@@ -142,7 +142,7 @@ class PlaceJudge(Judge[ScoredBoxes, Objects]):
         """The IoU of each picture (n,)."""
         return torch.tensor([iou for _, iou in self.rows], dtype=torch.float64)
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Facts:
         right = [hit for hit, _ in self.rows]
         overlap = np.array([iou for _, iou in self.rows])
         located = int(sum(hit and iou > 0.5 for hit, iou in self.rows))
@@ -155,7 +155,7 @@ class PlaceJudge(Judge[ScoredBoxes, Objects]):
             "accuracy": sum(right) / len(right),
         }
 
-    def in_words(self, metrics: Mapping[str, Any]) -> str:
+    def in_words(self, metrics: Facts) -> str:
         low, high = metrics["mean_iou_interval"]
         located = percent(metrics["correct_loc"], metrics["correct_loc_interval"])
         mean = f"mean IoU {metrics['mean_iou']:.3f} (95 % interval {low:.3f} to {high:.3f})"
@@ -324,9 +324,9 @@ def _coco(found: Sequence[ScoredBoxes], truths: Sequence[Objects], classes: int)
     return judged.eval["precision"], judged.eval["recall"]
 
 
-def to_coco(truths: Sequence[Objects], classes: int) -> dict[str, Any]:
+def to_coco(truths: Sequence[Objects], classes: int) -> Facts:
     """Objects as COCO's JSON has them; pictures and classes are numbered from 1."""
-    annotations: list[dict[str, Any]] = []
+    annotations: list[Facts] = []
     for image, truth in enumerate(truths, start=1):
         columns = zip(xyxy_to_xywh(truth.boxes).tolist(), truth.labels.tolist(), truth.ignored.tolist(), strict=True)
         for box, label, ignored in columns:
@@ -336,7 +336,7 @@ def to_coco(truths: Sequence[Objects], classes: int) -> dict[str, Any]:
     return {"info": {}, "images": images, "annotations": annotations, "categories": [{"id": k + 1, "name": str(k)} for k in range(classes)]}
 
 
-def coco_results(found: Sequence[ScoredBoxes]) -> list[dict[str, Any]]:
+def coco_results(found: Sequence[ScoredBoxes]) -> list[Facts]:
     """ScoredBoxes boxes as COCO's results have them."""
     return [
         {"image_id": image, "category_id": label + 1, "bbox": box, "score": score}
@@ -345,7 +345,7 @@ def coco_results(found: Sequence[ScoredBoxes]) -> list[dict[str, Any]]:
     ]
 
 
-def _mean(values: np.ndarray) -> Any:
+def _mean(values: np.ndarray) -> float | None:
     """The mean of what was measured; None where nothing was."""
     measured = values[values > -1]
     return float(measured.mean()) if measured.size else None

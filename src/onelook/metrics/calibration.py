@@ -8,12 +8,13 @@ validation pictures is honest; truths are softened by one pseudo-count (Platt 19
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional
+
+from onelook.facts import Facts
 
 BINS = 15
 
@@ -28,7 +29,7 @@ class Bin:
     confidence: float
     right: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         return asdict(self)
 
 

@@ -3,13 +3,13 @@
 onelook val test-photos/ --model mine.onelook --head kind
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from onelook.facts import Facts
 from onelook.metrics.calibration import Bin, calibration_error, reliability
 from onelook.metrics.intervals import wilson_interval
 from onelook.metrics.judge import Curves, Judge, Table, percent
@@ -44,7 +44,7 @@ class _LabelJudge(Judge[Tensor, Tensor]):
         """Answers by confidence."""
         return reliability(self.logits, self.truth)
 
-    def in_words(self, metrics: Mapping[str, Any]) -> str:
+    def in_words(self, metrics: Facts) -> str:
         return f"accuracy {percent(metrics['accuracy'], metrics['accuracy_interval'])} on {metrics['n']} pictures"
 
     def curves(self, before: "Judge[Tensor, Tensor] | None" = None) -> list[Curves]:
@@ -73,7 +73,7 @@ class SingleLabelJudge(_LabelJudge):
         "ece_before": "calibration error before the temperature",
     }
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Facts:
         from sklearn import metrics
 
         truth = self.truth.numpy()
@@ -101,7 +101,7 @@ class SingleLabelJudge(_LabelJudge):
         """1 for a right answer, 0 for a wrong one."""
         return (self.logits.argmax(1) == self.truth).double()
 
-    def tables(self, metrics: Mapping[str, Any]) -> list[Table]:
+    def tables(self, metrics: Facts) -> list[Table]:
         """Truth by row, answer by column; every class's share of right answers with its interval."""
         matrix = metrics["confusion"]
         rows, shades = [], []
@@ -137,7 +137,7 @@ class MultiLabelJudge(_LabelJudge):
         "ece_before": "calibration error before the temperature",
     }
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Facts:
         from sklearn import metrics
 
         logits, truth = self.logits.numpy(), self.truth.numpy() >= 0.5

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor
 
+from onelook.facts import Facts
+
 Prediction = TypeVar("Prediction")
 Target = TypeVar("Target")
 
@@ -57,7 +59,7 @@ class Judge(ABC, Generic[Prediction, Target]):
         """What was predicted of some pictures, and what is true of each."""
 
     @abstractmethod
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Facts:
         """Plain numbers and lists, ready for JSON; ``n`` is the number of pictures."""
 
     @abstractmethod
@@ -65,10 +67,10 @@ class Judge(ABC, Generic[Prediction, Target]):
         """How right each picture is (n,), float64, higher is better; NaN where it has nothing to be judged by."""
 
     @abstractmethod
-    def in_words(self, metrics: Mapping[str, Any]) -> str:
+    def in_words(self, metrics: Facts) -> str:
         """The headline of ``result`` in one line, for a terminal and for a page."""
 
-    def tables(self, metrics: Mapping[str, Any]) -> list[Table]:
+    def tables(self, metrics: Facts) -> list[Table]:
         """What ``result`` says class by class, for people."""
         return []
 
@@ -87,3 +89,6 @@ def percent(share: float | None, interval: Sequence[float] | None = None) -> str
         return "-"
     text = f"{share:.1%}".replace("%", " %")
     return f"{text} (95 % interval {interval[0] * 100:.1f} to {interval[1] * 100:.1f})" if interval else text
+
+
+AnyJudge = Judge[Any, Any]

@@ -9,13 +9,13 @@ al. 2008: a limb is right if both ends lie within half its length. NME: mean dis
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from onelook.facts import Facts
 from onelook.geometry.objects import Objects, main_person
 from onelook.metrics.intervals import bootstrap_interval, wilson_interval
 from onelook.metrics.judge import Judge, Table, percent
@@ -63,7 +63,7 @@ class PointJudge(Judge[Tensor, Objects]):
         """The share of right points (at 0.2) of each picture (n,); NaN of one without any."""
         return torch.tensor(self.shares, dtype=torch.float64)
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Facts:
         errors = torch.stack(self.errors).numpy() if self.errors else np.full((1, len(self.names)), np.nan)
         known = ~np.isnan(errors)
         count = int(known.sum())
@@ -90,10 +90,10 @@ class PointJudge(Judge[Tensor, Objects]):
             return wilson_interval(int(right.sum()), int(known.sum()))
         return bootstrap_interval(len(errors), lambda chosen: float(right[chosen].sum()) / max(1, int(known[chosen].sum())))
 
-    def in_words(self, metrics: Mapping[str, Any]) -> str:
+    def in_words(self, metrics: Facts) -> str:
         return f"PCK@0.2 {percent(metrics['pck20'], metrics['pck20_interval'])} on {metrics['points']} points in {metrics['n']} pictures"
 
-    def tables(self, metrics: Mapping[str, Any]) -> list[Table]:
+    def tables(self, metrics: Facts) -> list[Table]:
         rows = tuple((name, percent(share)) for name, share in metrics["pck20_per_point"].items())
         return [Table("Point by point", ("point", "PCK@0.2"), rows)]
 

@@ -9,14 +9,14 @@ lies within 0.75 % of the picture's diagonal; the mean over the classes in a pic
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
 
+from onelook.facts import Facts
 from onelook.geometry.masks import IGNORE, Mask, ProbabilityMap, nearest
 from onelook.metrics.intervals import bootstrap_interval
 from onelook.metrics.judge import Judge, Table, percent
@@ -49,11 +49,11 @@ class PixelJudge(Judge[ProbabilityMap, Mask]):
         for said, truth in zip(predictions, targets, strict=True):
             self.add_masks(said.mask(), truth.read())
 
-    def in_words(self, metrics: Mapping[str, Any]) -> str:
+    def in_words(self, metrics: Facts) -> str:
         mean = percent(metrics["miou"], metrics["miou_interval"])
         return f"mean IoU {mean}, pixels right {percent(metrics['pixel_accuracy'])}, Dice {metrics['dice']:.3f} on {metrics['n']} pictures"
 
-    def tables(self, metrics: Mapping[str, Any]) -> list[Table]:
+    def tables(self, metrics: Facts) -> list[Table]:
         rows = tuple((name, percent(one["iou"]), percent(one["dice"]), percent(one["share"])) for name, one in metrics["per_class"].items())
         rand = f", Rand {metrics['foreground_rand']:.3f}" if "foreground_rand" in metrics else ""
         note = f"boundary F1 {metrics['boundary_f1'] or 0:.3f}{rand}; {metrics['ignored']}"
@@ -77,7 +77,7 @@ class PixelJudge(Judge[ProbabilityMap, Mask]):
         """The mean IoU over the classes of each picture (n,)."""
         return torch.stack([ious(table).nanmean() for table in self.confusions]) if self.confusions else torch.zeros(0, dtype=torch.float64)
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Facts:
         count = len(self.classes)
         every = torch.stack(self.confusions) if self.confusions else torch.zeros(1, count, count, dtype=torch.float64)
         table = every.sum(0)

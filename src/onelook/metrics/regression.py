@@ -3,13 +3,13 @@
 onelook val table.csv --model mine.onelook --head weight
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from onelook.facts import Facts
 from onelook.metrics.intervals import normal_interval
 from onelook.metrics.judge import Judge, Table
 
@@ -31,7 +31,7 @@ class ValueJudge(Judge[Tensor, Tensor]):
         self.predictions += [prediction.detach().float().cpu() for prediction in predictions]
         self.targets += [torch.as_tensor(target).float().cpu() for target in targets]
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Facts:
         said, truth = torch.stack(self.predictions).numpy(), torch.stack(self.targets).numpy()
         error = np.abs(said - truth)
         apart = ((truth - truth.mean(0)) ** 2).sum(0)
@@ -49,12 +49,12 @@ class ValueJudge(Judge[Tensor, Tensor]):
         """Minus the mean absolute error of each picture."""
         return -(torch.stack(self.predictions).double() - torch.stack(self.targets).double()).abs().mean(1)
 
-    def in_words(self, metrics: Mapping[str, Any]) -> str:
+    def in_words(self, metrics: Facts) -> str:
         low, high = metrics["mae_interval"]
         error = f"mean absolute error {metrics['mae']:.4g} (95 % interval {low:.4g} to {high:.4g})"
         return f"{error}, R2 {metrics['r2']:.3f} on {metrics['n']} pictures"
 
-    def tables(self, metrics: Mapping[str, Any]) -> list[Table]:
+    def tables(self, metrics: Facts) -> list[Table]:
         """The error of every column, where there are several."""
         rows = tuple((name, f"{error:.4g}") for name, error in metrics["mae_per_column"].items())
         return [Table("Column by column", ("column", "mean absolute error"), rows)] if len(rows) > 1 else []

@@ -5,13 +5,13 @@ onelook train photos/ --name kind --model mine.onelook --val 0.25 --report repor
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 
 from onelook.data.pictures import open_picture
 from onelook.data.samples import Dataset
+from onelook.facts import Facts
 from onelook.inference.evaluate import Evaluated
 from onelook.metrics.intervals import Gain
 from onelook.metrics.judge import Table
@@ -28,7 +28,7 @@ MOST_COLUMNS = 42  # of a table that is shown cell by cell
 
 
 def write_training(
-    folder: Path, model: Model, name: str, result: dict[str, Any], data: Dataset, found: Evaluated | None, steps: Sequence[tuple[str, Step]]
+    folder: Path, model: Model, name: str, result: Facts, data: Dataset, found: Evaluated | None, steps: Sequence[tuple[str, Step]]
 ) -> Path:
     """The page of a training run, from what ``train`` returned, the training pictures, the validation answers, and the epochs."""
     images, seconds, metrics = result["images"], result["seconds"], result["metrics"]
@@ -75,7 +75,7 @@ def _data(data: Dataset, images: dict[str, int]) -> Section:
     return Section("The pictures", text, table=table, note=data.found)
 
 
-def _judged(model: Model, name: str, metrics: dict[str, Any], found: Evaluated | None) -> list[Section]:
+def _judged(model: Model, name: str, metrics: Facts, found: Evaluated | None) -> list[Section]:
     """Figures, tables, plots and the worst pictures; the last two need answers picture by picture."""
     judge = found.judge if found else model.head(name).judge()
     rows = tuple(
@@ -123,12 +123,12 @@ def _side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:
     return both
 
 
-def _interval(metrics: dict[str, Any], key: str) -> str:
+def _interval(metrics: Facts, key: str) -> str:
     interval = metrics.get(f"{key}_interval")
     return f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else ""
 
 
-def _search(search: dict[str, Any], metric: str) -> Section:
+def _search(search: Facts, metric: str) -> Section:
     """Every trial's figures; those for which there was no time with their forecast only."""
     evidence = [trial for trial in search["evidence"] if trial["metric"] is not None]
     chosen = next((index for index, trial in enumerate(evidence) if trial["remark"] == "chosen"), -1)

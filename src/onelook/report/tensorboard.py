@@ -6,16 +6,16 @@ tensorboard --logdir runs/board
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from onelook.errors import OnelookError
+from onelook.facts import Facts
 from onelook.training.loop import Step
 
 
-def write_tensorboard(folder: Path, result: dict[str, Any], steps: Sequence[tuple[str, Step]], sheets: dict[str, Image.Image]) -> None:
+def write_tensorboard(folder: Path, result: Facts, steps: Sequence[tuple[str, Step]], sheets: dict[str, Image.Image]) -> None:
     """Loss and learning rate by epoch, the metrics, the ladder's trials, and ``sheets`` of pictures by name. Raises OnelookError."""
     with _writer()(str(folder)) as board:
         for title, step in steps:
@@ -37,7 +37,7 @@ def require_tensorboard() -> None:
     _writer()
 
 
-def _writer() -> Any:
+def _writer() -> type:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:

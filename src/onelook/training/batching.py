@@ -4,9 +4,14 @@ Pictures of one size go together; what is left over at the end goes together wit
 steps, and batch normalisation never sees one or two pictures alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
+from torch import Tensor
+
+from onelook.geometry.objects import Objects
+
+Targets = Tensor | Sequence[Objects | Tensor]  # of a batch: a tensor (B, ...), or what moves with a view, one a picture
 Item = TypeVar("Item")
 Size = tuple[int, int]
 WAITING = 4  # batches' worth of items that wait for their like at most

@@ -23,7 +23,7 @@ from onelook.looks.cache import RowId
 from onelook.looks.extractor import Batcher, Extractor, Pixels
 from onelook.looks.features import Look, Needs, join, padded
 from onelook.looks.store import FeatureStore
-from onelook.training.batching import SizeBatcher
+from onelook.training.batching import SizeBatcher, Targets
 
 CHUNK, MAPS_CHUNK = 512, 64  # looks read at once, without and with maps
 KEPT_MASKS = 10_000  # some 10 kB each
@@ -123,7 +123,7 @@ class TrainingSet:
         chosen = range(0, len(self), max(1, len(self) // count))
         return join([self.extractor.look([self._decode((index, 0))], needs) for index in chosen])
 
-    def moved(self, index: int, view: int) -> Any:
+    def moved(self, index: int, view: int) -> Objects | Tensor:
         """The objects or the mask of picture ``index`` in pixels of the input that shows this view of it."""
         assert self.moving is not None
         if (index, view) in self._moved:
@@ -133,11 +133,11 @@ class TrainingSet:
             self._moved[index, view] = found
         return found
 
-    def truths(self, index: Sequence[int]) -> list[Any]:
+    def truths(self, index: Sequence[int]) -> Sequence[object]:
         """What judges compare predictions for these pictures with."""
         return [self.targets[i] for i in index] if self.moving is None else [self.moving.truths[i] for i in index]
 
-    def batches(self, keep: Tensor, needs: Needs, seed: int, size: int) -> Callable[[int], Iterator[tuple[Look, Any]]]:
+    def batches(self, keep: Tensor, needs: Needs, seed: int, size: int) -> Callable[[int], Iterator[tuple[Look, Targets]]]:
         """For ``fit``: an epoch's shuffled batches of the pictures where ``keep`` is true, each in a view drawn anew.
 
         An epoch has ``batch_count(kept, size)`` batches; a batch whose pictures have several input sizes is padded to the largest.
@@ -145,7 +145,7 @@ class TrainingSet:
         kept = keep.nonzero().flatten()
         most = ENDLESS if PIXELS in needs.maps and self.recipe.name != "none" else self.views
 
-        def epoch(number: int) -> Iterator[tuple[Look, Any]]:
+        def epoch(number: int) -> Iterator[tuple[Look, Targets]]:
             draw = torch.Generator().manual_seed(seed * 100_003 + number)
             order = kept[torch.randperm(len(kept), generator=draw)].tolist()
             views = torch.randint(most, (len(order),), generator=draw).tolist()
@@ -212,7 +212,7 @@ class TrainingSet:
         return self.extractor.decode(path, content, self.digests[index], [view], self.recipe, self.store.key.seed)[0]
 
 
-def _framed(target: Any, frame: tuple[int, int]) -> Any:
+def _framed(target: Objects | Tensor, frame: tuple[int, int]) -> Objects | Tensor:
     """A target in a batch whose input is as large as ``frame`` (width, height): objects say so, masks are filled up with IGNORE."""
     if isinstance(target, Objects):
         return replace(target, frame=frame)

@@ -12,16 +12,16 @@ from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from statistics import median
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from onelook.deadline import Deadline
 from onelook.errors import BudgetError
+from onelook.facts import Facts
 from onelook.heads.base import AnyHead, Usual
 from onelook.heads.tail import Tail, Tailed
-from onelook.metrics.judge import Judge
+from onelook.metrics.judge import AnyJudge
 from onelook.progress import Progress
 from onelook.threads import Threads
 from onelook.training.batching import batch_count
@@ -96,7 +96,7 @@ def train_dense(problem: Problem, cut: int, progress: Progress, deadline: Deadli
         epochs = planned.epochs
         last = 0.0 if math.isinf(deadline.left()) else deadline.left() * extra / (epochs + extra)
     whole, over = _train(problem, head, ~out, epochs, 1.0, deadline.earlier(last))
-    metrics: dict[str, Any] = {"n": 0}
+    metrics: Facts = {"n": 0}
     if request.hold_out:
         metrics = judged(problem, head, out.nonzero().flatten()).result()
         if whole and not deadline.passed():
@@ -104,7 +104,7 @@ def train_dense(problem: Problem, cut: int, progress: Progress, deadline: Deadli
     return Trained(head, cut, metrics, interrupted=not whole, cut_short=(f"epochs of {epochs}",) if over else ())
 
 
-def trial(problem: Problem, cut: int, deadline: Deadline, progress: Progress) -> Judge[Any, Any]:
+def trial(problem: Problem, cut: int, deadline: Deadline, progress: Progress) -> AnyJudge:
     """The judge of a head that was trained till ``deadline`` without one fold, and judged on it. Raises BudgetError, and Ctrl-C on."""
     head = start(problem, cut)
     out = problem.data.folds == 0
@@ -149,7 +149,7 @@ def _train(problem: Problem, head: AnyHead, keep: Tensor, epochs: int, rate: flo
 
 
 @torch.inference_mode()
-def judged(problem: Problem, head: AnyHead, where: Tensor) -> Judge[Any, Any]:
+def judged(problem: Problem, head: AnyHead, where: Tensor) -> AnyJudge:
     """The head's judge, having seen view 0 of the training pictures ``where``, in pixels of the pictures."""
     judge = head.judge()
     for look, index in problem.data.looks(head.needs, where):
@@ -166,7 +166,7 @@ def _step_seconds(problem: Problem, head: AnyHead, size: int) -> float:
         for _ in range(2):
             times = [time.perf_counter()]
             for look, target in islice(batches(0), TIMED):
-                total_loss(copy, look, target).backward()  # type: ignore[no-untyped-call]
+                total_loss(copy, look, target).backward()
                 times.append(time.perf_counter())
     steps = [after - before for before, after in pairwise(times)]
     return median(steps[1:] or steps)  # the first step takes longer

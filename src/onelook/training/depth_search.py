@@ -12,13 +12,13 @@ et al. 1984 ("Classification and regression trees", section 3.4.3), which gives 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from onelook.deadline import Deadline
 from onelook.errors import BudgetError
+from onelook.facts import Facts
 from onelook.looks.features import Needs
 from onelook.metrics.intervals import paired_error
 from onelook.training.finetune import (
@@ -297,7 +297,7 @@ class _Search:
         where = trained.where[mine]
         return dict(zip(where.tolist(), self.problem.losses(trained.scores[mine], where).tolist(), strict=True))
 
-    def _reported(self, winner: Contender) -> dict[str, Any]:
+    def _reported(self, winner: Contender) -> Facts:
         """The figures of the winner on pictures that chose nothing; of frozen heads alone by cross-validation on all."""
         trained = winner.trained
         mine = self.reporting[trained.where]

@@ -22,7 +22,7 @@ from onelook.geometry.placement import Geometry
 from onelook.heads.base import AnyHead, Usual
 from onelook.heads.ensemble import Averaged
 from onelook.heads.pooled import Shape
-from onelook.heads.tail import Tail, Tailed, trains_table, what_trains
+from onelook.heads.tail import AnyTailed, Tail, Tailed, trains_table, what_trains
 from onelook.looks.features import Look, Needs
 from onelook.threads import Threads
 from onelook.training.batching import batch_count
@@ -52,7 +52,7 @@ class Finetuned:
     ``over``: the time was up before its last epoch.
     """
 
-    head: Tailed
+    head: AnyTailed
     scores: Tensor
     where: Tensor
     over: bool = False
@@ -101,7 +101,7 @@ def judge(problem: Problem, cut: int, epochs: int, deadline: Deadline = NEVER, o
     return Finetuned(head, scores, where, over)
 
 
-def _fit(problem: Problem, head: Tailed, keep: Tensor, epochs: int, rate: float, deadline: Deadline) -> bool:
+def _fit(problem: Problem, head: AnyTailed, keep: Tensor, epochs: int, rate: float, deadline: Deadline) -> bool:
     """Train on the pictures where ``keep`` is true, at ``rate`` times RATE; whether the time was up before the last epoch."""
     count = int(keep.sum())
     schedule = Schedule("adamw", epochs, RATE * rate, WEIGHT_DECAY, WARMUP, seed=problem.seed)
@@ -115,7 +115,7 @@ def _fit(problem: Problem, head: Tailed, keep: Tensor, epochs: int, rate: float,
     return over
 
 
-def carry_on(problem: Problem, judged: Finetuned, epochs: int, deadline: Deadline = NEVER) -> Tailed:
+def carry_on(problem: Problem, judged: Finetuned, epochs: int, deadline: Deadline = NEVER) -> AnyTailed:
     """The judged tail fitted on with all training pictures, at a rate of LAST_RATE; the judged one stays as it was."""
     head = deepcopy(judged.head)
     head.temperature = 1.0
@@ -123,7 +123,7 @@ def carry_on(problem: Problem, judged: Finetuned, epochs: int, deadline: Deadlin
     return head
 
 
-def settle(problem: Problem, heads: Sequence[Tailed], judged: Sequence[Finetuned], beside: Trained | None = None) -> Trained:
+def settle(problem: Problem, heads: Sequence[AnyTailed], judged: Sequence[Finetuned], beside: Trained | None = None) -> Trained:
     """The mean of ``heads`` (and of the frozen ``beside``), with the temperatures that their judged twins' held-out scores call for."""
     where = judged[0].where
     cut = min(head.tail.cut for head in heads)
@@ -152,7 +152,7 @@ def _halve(tail: Tail) -> None:
             parameter.copy_(half)
 
 
-def start(problem: Problem, cut: int) -> Tailed:
+def start(problem: Problem, cut: int) -> AnyTailed:
     """The unfitted tail and head: pretrained stages, a linear layer of zeros on the embedding as it is."""
     needs = Needs(embedding=True)
     head = problem.shaped(Shape(needs, dropout=DROPOUT, smoothing=SMOOTHING, standardize=False))
@@ -181,7 +181,7 @@ def step_seconds(backbone: Backbone, cut: int, geometry: Geometry, size: tuple[i
             tail.train()
             embedding = tail(look).embedding
             assert embedding is not None
-            embedding.sum().backward()  # type: ignore[no-untyped-call]
+            embedding.sum().backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             times.append(time.perf_counter() - begun)

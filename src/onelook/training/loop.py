@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,9 @@ from onelook.deadline import NEVER, Deadline
 from onelook.heads.base import AnyHead
 from onelook.looks.features import Look
 from onelook.threads import Threads
+from onelook.training.batching import Targets
 
-Batches = Callable[[int], Iterable[tuple[Look, Any]]]  # epoch -> its batches of looks and targets, in a fixed order
+Batches = Callable[[int], Iterable[tuple[Look, Targets]]]  # epoch -> its batches of looks and targets, in a fixed order
 Groups = Iterable[tuple[float, Iterable[nn.Parameter]]]  # factor on the learning rate, parameters
 
 
@@ -154,7 +155,7 @@ def _copied(head: AnyHead) -> dict[str, Tensor]:
 
 def _epoch(
     head: AnyHead,
-    batches: Iterable[tuple[Look, Any]],
+    batches: Iterable[tuple[Look, Targets]],
     optimizer: torch.optim.Optimizer,
     rates: torch.optim.lr_scheduler.LRScheduler,
     batches_per_epoch: int,
@@ -164,7 +165,7 @@ def _epoch(
     for look, target in batches:
         optimizer.zero_grad(set_to_none=True)
         loss = total_loss(head, look, target)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         if batches_per_epoch > 1:
             rates.step()
@@ -185,18 +186,18 @@ def _step_lbfgs(head: AnyHead, batches: Batches, optimizer: torch.optim.Optimize
         total, count = 0.0, 0
         for look, target in batches(0):
             loss = total_loss(head, look, target) * len(target)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             total, count = total + float(loss.detach()), count + len(target)
         for parameter in head.parameters():
             if parameter.grad is not None:
                 parameter.grad /= count
-        penalty = sum((weight * weight).sum() for weight in weights) * (schedule.weight_decay / 2)
-        penalty.backward()  # type: ignore[union-attr]
-        return total / count + float(penalty.detach())  # type: ignore[union-attr]
+        penalty = torch.stack([(weight * weight).sum() for weight in weights]).sum() * (schedule.weight_decay / 2)
+        penalty.backward()
+        return total / count + float(penalty.detach())
 
-    return float(optimizer.step(closure))  # type: ignore[arg-type]
+    return float(optimizer.step(closure))
 
 
-def total_loss(head: AnyHead, look: Look, target: Any) -> Tensor:
+def total_loss(head: AnyHead, look: Look, target: Targets) -> Tensor:
     """The sum of all terms of a head's loss."""
     return torch.stack(list(head.loss(head(look), target).values())).sum()

@@ -5,12 +5,12 @@ Scores are what a pooled head says before its temperature; lower losses are bett
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from onelook.backbones.backbone import Backbone
+from onelook.facts import Facts
 from onelook.geometry.objects import Objects
 from onelook.heads.base import AnyHead
 from onelook.heads.context import Context
@@ -41,11 +41,9 @@ class Problem:
     def fresh(self) -> AnyHead:
         """An untrained head that has seen examples of its targets."""
         torch.manual_seed(self.seed)
-        examples = [found for index in range(len(self.data)) if isinstance(found := self._example(index), Objects)]
+        moved = [self.data.moved(index, 0) for index in range(len(self.data))] if self.data.has_objects else []
+        examples = [target for target in moved if isinstance(target, Objects)]
         return self.request.head.fresh(replace(self.context, examples=examples), self.request.options)
-
-    def _example(self, index: int) -> Any:
-        return self.data.moved(index, 0) if self.data.has_objects else None
 
     # --- pooled heads
 
@@ -85,11 +83,11 @@ class Problem:
         """What scores (m, K) on the pictures ``where`` must be divided by to become logits; 1 for values."""
         return self.prototype.best_temperature(scores, self.data.targets[where])
 
-    def judge(self, scores: Tensor, where: Tensor) -> dict[str, Any]:
+    def judge(self, scores: Tensor, where: Tensor) -> Facts:
         """The figures of the method's own judge on held-out scores."""
         raw = self.prototype.raw_of(scores / self.temperature(scores, where))
         judge = self.prototype.judge()
-        judge.add(list(raw), self.data.truths(where.tolist()))
+        judge.add(list(raw), list(self.data.targets[where]))
         return judge.result()
 
     @torch.inference_mode()

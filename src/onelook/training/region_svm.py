@@ -9,7 +9,6 @@ Memory holds a bounded number of crops' features a class, whatever the number of
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
+from onelook.facts import Facts
 from onelook.geometry.boxes import box_iou, encode
 from onelook.geometry.objects import Objects, has_area
 from onelook.geometry.placement import PIXELS, Geometry
@@ -51,7 +51,7 @@ def train_region_svm(problem: Problem, progress: Progress) -> Trained:
     crops = _Crops(problem, head, progress)
     out = data.folds == 0 if request.hold_out else torch.zeros(len(data), dtype=torch.bool)
     _fit(crops, head, (~out).nonzero().flatten().tolist())
-    metrics: dict[str, Any] = {"n": 0}
+    metrics: Facts = {"n": 0}
     if request.hold_out:
         metrics = judged(problem, head, out.nonzero().flatten()).result()
         if not request.deadline.passed():
@@ -82,6 +82,7 @@ class _Crops:
     def picture(self, index: int) -> tuple[Tensor, Tensor, Objects]:
         """Boxes (R, 4) in input pixels, their features (R, D), and what is in the picture."""
         truth = self.data.moved(index, 0)
+        assert isinstance(truth, Objects)
         boxes = torch.cat([truth.learnable.boxes, self._candidates(index, truth)])
         names = [(self._name(index, box), 0) for box in boxes.tolist()]
         self.cache.check(names)
@@ -188,7 +189,7 @@ def _mine(crops: _Crops, head: Rcnn, indices: list[int], negatives: list[Tensor]
 
 def _hardest(head: Rcnn, label: int, features: Tensor) -> Tensor:
     """Of crops (N, D) that are not of a class the KEPT likeliest by its machine, each once."""
-    once = torch.unique(features, dim=0)  # type: ignore[no-untyped-call]
+    once = torch.unique(features, dim=0)
     likeliest = (once @ head.weight[label]).argsort(descending=True)[:KEPT]
     hardest: Tensor = once[likeliest]
     return hardest

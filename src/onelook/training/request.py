@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from onelook.deadline import NEVER, Deadline
+from onelook.facts import Facts
 from onelook.heads.base import AnyHead, Embedder
 from onelook.training.loop import Step
 
@@ -72,7 +73,7 @@ class Trial:
     bytes: int = 0
     remark: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         return asdict(self)
 
 
@@ -85,7 +86,7 @@ class DepthSearch:
     forecast: float
     seconds: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         return {
             "evidence": [trial.to_json() for trial in self.evidence],
             "why": self.why,
@@ -106,7 +107,7 @@ class Trained:
 
     head: AnyHead
     cut: int
-    held_out: dict[str, Any]
+    held_out: Facts
     tried: tuple[Candidate, ...] = ()
     scores: Tensor = field(default_factory=lambda: torch.zeros(0))
     where: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 
 from onelook.backbones.backbone import Backbone
 from onelook.backbones.engines import TorchEngine, make_engine
+from onelook.facts import Facts
 from onelook.looks.cache import default_root
 
 REPEATS = 7
@@ -32,7 +32,7 @@ class Timing:
     ratios: tuple[float, ...]
     largest_difference: float = 0.0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         return asdict(self)
 
 

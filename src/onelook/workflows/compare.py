@@ -11,11 +11,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from onelook.data.samples import Dataset
 from onelook.deadline import NEVER, Deadline
 from onelook.errors import DataError, HeadError, OnelookError
+from onelook.facts import Facts
 from onelook.geometry.placement import Mode
 from onelook.heads import HEADS, methods_of
 from onelook.looks.extractor import Refused, look_at
@@ -77,7 +77,7 @@ class Comparison:
     train: int
     val: int
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         return asdict(self)
 
 

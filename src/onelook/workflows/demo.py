@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -21,6 +20,7 @@ from onelook.answers.canvas import contact_sheet
 from onelook.data.samples import Dataset, Sample
 from onelook.data.split import split
 from onelook.errors import OnelookError
+from onelook.facts import Facts
 from onelook.inference.evaluate import Evaluated
 from onelook.model import Model
 from onelook.profile import Profile, profile
@@ -38,13 +38,13 @@ HEADS = {"defect": "is the cell defective?", "cell": "mono- or polycrystalline?"
 class Demo:
     """What the demo made and found."""
 
-    heads: dict[str, dict[str, Any]]
+    heads: dict[str, Facts]
     bill: Profile
     seconds: float
     model: Path
     sheet: Path
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         return {
             "heads": self.heads,
             "paper": PAPER,

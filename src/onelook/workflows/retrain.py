@@ -4,12 +4,11 @@ onelook retrain mine.onelook --size 320
 """
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from onelook import modelfile
 from onelook.errors import DataError, HeadError
+from onelook.facts import Facts
 from onelook.heads import HEADS
 from onelook.heads.options import options_of
 from onelook.model import Model
@@ -21,7 +20,7 @@ OPTIONS = ("train_split", "val_split", "columns", "ignore", "group", "freeze", "
 
 def retrain(
     model_path: Path | str, *, size: int, weights: Path | None = None, device: str = "auto", progress: Progress = QUIET
-) -> list[dict[str, Any]]:
+) -> list[Facts]:
     """Train every head of a model again at another input size, from the data that the file remembers.
 
     The old file stays until all heads are trained. Raises DataError if a head's pictures are not where they were, or are not known.
@@ -61,7 +60,7 @@ def retrain(
     return [result | {"model": str(model_path)} for result in results]
 
 
-def _options(method: str, learned: Mapping[str, Any]) -> dict[str, Any]:
+def _options(method: str, learned: Facts) -> Facts:
     """A head's own options as its record has them; records of before had those of all heads side by side."""
     kept = learned.get("options", learned)
     return {option.name: kept[option.name] for option in options_of(HEADS[method].Options) if option.name in kept}

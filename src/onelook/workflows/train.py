@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,6 +23,7 @@ from onelook.data.samples import Dataset
 from onelook.data.split import split, write_split
 from onelook.deadline import NEVER, Deadline
 from onelook.errors import BackboneError, HeadError
+from onelook.facts import Facts
 from onelook.geometry.placement import Mode
 from onelook.heads import find_head, make_options
 from onelook.heads.base import AnyHead
@@ -57,8 +57,8 @@ def train(
     group: str | None = None, backbone: str | None = None, weights: Path | None = None, freeze: str = "auto", budget: float | None = None,
     epochs: int | None = None, views: int | None = None, augment: str | None = None, size: int | None = None, geometry: Mode | None = None,
     replace: bool = False, seed: int = 0, device: str = "auto", report: Path | None = None, tensorboard: Path | None = None,
-    begun: float | None = None, progress: Progress = QUIET, **options: Any,
-) -> dict[str, Any]:  # fmt: skip
+    begun: float | None = None, progress: Progress = QUIET, **options: object,
+) -> Facts:  # fmt: skip
     """Train head ``name`` from labelled pictures and put it into ``model_path``, which is made if absent.
 
     ``task``, ``method``: which head; ``options``: its own (see ``onelook train --help``).
@@ -193,7 +193,7 @@ def _logged(title: str, new: Iterator[Step], folder: Path, steps: list[tuple[str
 
 def _judge(
     model: Model, name: str, fitted: Fitted, pictures: Split, deadline: Deadline, progress: Progress
-) -> tuple[Evaluated | None, dict[str, Any]]:
+) -> tuple[Evaluated | None, Facts]:
     """The figures on validation pictures, or on held-out training pictures where there are none."""
     if pictures.val is None:
         crossed = fitted.trained.held_out["n"] == fitted.images
@@ -272,7 +272,7 @@ def _split_name(name: str | None, source: Path | str, model_path: Path) -> str |
     return str(Path(name).resolve())
 
 
-def _write_run(folder: Path, pictures: Split, fitted: Fitted, result: dict[str, Any]) -> None:
+def _write_run(folder: Path, pictures: Split, fitted: Fitted, result: Facts) -> None:
     """The split, the candidates that were compared, and the result, for people and for later."""
     folder.mkdir(parents=True, exist_ok=True)
     write_split(folder / "split.csv", pictures.train, pictures.val)
@@ -288,7 +288,7 @@ def _write_run(folder: Path, pictures: Split, fitted: Fitted, result: dict[str, 
 
 
 def _write_board(
-    folder: Path, model: Model, name: str, result: dict[str, Any], steps: Sequence[tuple[str, Step]], data: Dataset, *, recipe: str,
+    folder: Path, model: Model, name: str, result: Facts, steps: Sequence[tuple[str, Step]], data: Dataset, *, recipe: str,
     seed: int, evaluated: Evaluated | None,
 ) -> None:  # fmt: skip
     """Scalars and sheets of pictures for TensorBoard."""

@@ -11,6 +11,7 @@ from typing import Any
 from onelook.data.read import read_kinds
 from onelook.data.samples import Dataset
 from onelook.errors import DataError, HeadError
+from onelook.facts import Facts
 from onelook.inference.evaluate import Evaluated, merged
 from onelook.metrics.intervals import Gain, paired_gain
 from onelook.model import Model
@@ -26,7 +27,7 @@ class Validated:
     found: Evaluated
     gains: tuple[Gain, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Facts:
         left_out = [{"path": str(refused.path), "error": refused.reason} for refused in self.found.refused]
         gains = [asdict(gain) for gain in self.gains]
         facts = {"head": self.name, "task": self.task, "n": self.found.metrics["n"], "metrics": self.found.metrics, "refused": left_out}

@@ -7,11 +7,9 @@ dense layers read 6 x 6 maps, other inputs are averaged to that size. ``alexnet`
     onelook info --backbone alexnet_2012
 """
 
-from typing import cast
+from torch import nn
 
-from torch import Tensor, nn
-
-from onelook.backbones.nets.chain import Chain
+from onelook.backbones.nets.chain import Chain, start_bias
 from onelook.backbones.weights import Preprocess
 
 PREPROCESS = Preprocess(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 0.875)
@@ -37,5 +35,5 @@ def alexnet_2012(classes: int = 1000) -> nn.Module:
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.normal_(module.weight, std=0.01)
-            nn.init.constant_(cast(Tensor, module.bias), 1.0 if any(part in name for part in ones) else 0.0)
+            start_bias(module, 1.0 if any(part in name for part in ones) else 0.0)
     return network

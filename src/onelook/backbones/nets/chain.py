@@ -18,15 +18,16 @@ class Chain(nn.Module):
         for name, piece in features.items():
             self.features.add_module(name, piece)
         self.pool = pool
-        self.classifier: nn.Module = classifier
+        self.classifier: nn.Linear | nn.Identity = classifier
         self.num_features = num_features
 
     def forward_features(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.features(x))
+        found: Tensor = self.features(x)
+        return found
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        embedding = self.pool(x)
-        return cast(Tensor, embedding if pre_logits else self.classifier(embedding))
+        embedding: Tensor = self.pool(x)
+        return embedding if pre_logits else self.classifier(embedding)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
@@ -38,3 +39,9 @@ class Chain(nn.Module):
         """Another number of classes; 0 leaves the embedding as it is."""
         old = self.classifier
         self.classifier = nn.Linear(cast(nn.Linear, old).in_features, num_classes) if num_classes else nn.Identity()
+
+
+def start_bias(layer: nn.Conv2d | nn.Linear, value: float = 0.0) -> None:
+    """Set a layer's bias, where it has one, to one value."""
+    if layer.bias is not None:
+        nn.init.constant_(layer.bias, value)

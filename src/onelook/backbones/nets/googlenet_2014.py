@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from onelook.backbones.nets.alexnet_2012 import PREPROCESS as PREPROCESS
 from onelook.backbones.nets.alexnet_2012 import response_norm
-from onelook.backbones.nets.chain import Chain
+from onelook.backbones.nets.chain import Chain, start_bias
 
 TABLE_1 = {  # module: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj
     "3a": (64, 96, 128, 16, 32, 32),
@@ -78,5 +78,5 @@ def googlenet_2014(classes: int = 1000) -> nn.Module:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            start_bias(layer)
     return network

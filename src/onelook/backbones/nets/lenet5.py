@@ -9,13 +9,11 @@ softmax instead of ten radial units on bitmaps of the digits; the mean of C5's m
     onelook train digits/ --name digit --model digits.onelook --backbone lenet5
 """
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from onelook.backbones.nets.chain import Chain
+from onelook.backbones.nets.chain import Chain, start_bias
 from onelook.backbones.weights import Preprocess
 
 PREPROCESS = Preprocess(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear", 1.0)
@@ -86,7 +84,7 @@ def _start(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.Linear):
         bound = 2.4 / (module.weight[0].numel())
         nn.init.uniform_(module.weight, -bound, bound)
-        nn.init.zeros_(cast(Tensor, module.bias))
+        start_bias(module)
     elif isinstance(module, TableConv):
         for weight in module.weights:
             bound = 2.4 / weight.numel()

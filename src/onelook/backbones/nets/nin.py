@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from onelook.backbones.nets.chain import Chain
+from onelook.backbones.nets.chain import Chain, start_bias
 from onelook.backbones.weights import Preprocess
 
 PREPROCESS = Preprocess(32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "bilinear", 1.0)
@@ -38,5 +38,5 @@ def nin(classes: int = 10) -> nn.Module:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+            start_bias(module)
     return network

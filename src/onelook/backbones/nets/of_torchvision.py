@@ -8,8 +8,6 @@ in GOOGLENET.
     onelook info --backbone random:alexnet
 """
 
-from typing import cast
-
 import torchvision
 from torch import nn
 
@@ -25,7 +23,7 @@ def alexnet(pretrained: bool = False) -> nn.Module:
     network = torchvision.models.alexnet(weights="IMAGENET1K_V1" if pretrained else None)
     *layers, last = network.classifier.children()
     pool = nn.Sequential(network.avgpool, nn.Flatten(1), *layers)
-    return Chain(dict(network.features.named_children()), pool, cast(nn.Linear, last), 256)
+    return Chain(dict(network.features.named_children()), pool, last, 256)
 
 
 def googlenet(pretrained: bool = False) -> nn.Module:

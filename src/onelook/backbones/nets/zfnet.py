@@ -11,7 +11,7 @@ from torch import nn
 
 from onelook.backbones.nets.alexnet_2012 import PREPROCESS as PREPROCESS
 from onelook.backbones.nets.alexnet_2012 import response_norm
-from onelook.backbones.nets.chain import Chain
+from onelook.backbones.nets.chain import Chain, start_bias
 
 
 def zfnet(classes: int = 1000) -> nn.Module:
@@ -31,5 +31,5 @@ def zfnet(classes: int = 1000) -> nn.Module:
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.normal_(module.weight, std=0.01)
-            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+            start_bias(module)
     return network

@@ -8,16 +8,17 @@ order of the file. A picture with several people's key points is learned from th
 
 import json
 from pathlib import Path
-from typing import Any
 
 from onelook.data.readers.annotations import Annotated, Annotations, Point, Written, assemble, locate
 from onelook.data.readers.request import Reader, Request
 from onelook.data.samples import TRAIN_NAMES, VAL_NAMES, Dataset, Finding, paired_names
 from onelook.errors import DataError, UnreadableError
+from onelook.facts import Facts
 from onelook.geometry.objects import Layout
 
 LARGEST_FILE = 2_000_000_000  # bytes
 HEAD = 4_000_000  # characters in which a file must show what it is
+Id = int | str  # of a picture or a category
 KEYS = {"images", "annotations", "categories"}
 
 
@@ -90,7 +91,7 @@ def _side_of(file: Path) -> str | None:
     return "val" if any(name in words for name in VAL_NAMES if name != "test") else None
 
 
-def load_coco(file: Path) -> dict[str, Any]:
+def load_coco(file: Path) -> Facts:
     """What a COCO file says, its lists checked. Raises UnreadableError."""
     try:
         if file.stat().st_size > LARGEST_FILE:
@@ -107,9 +108,9 @@ def load_coco(file: Path) -> dict[str, Any]:
 
 
 def _pictures(
-    file: Path, facts: dict[str, Any], categories: dict[Any, str], side: str | None, points: tuple[str, ...], findings: list[Finding]
+    file: Path, facts: Facts, categories: dict[Id, str], side: str | None, points: tuple[str, ...], findings: list[Finding]
 ) -> list[Annotated]:
-    by_image: dict[Any, list[Written]] = {}
+    by_image: dict[Id, list[Written]] = {}
     images = {image["id"]: image for image in facts["images"] if isinstance(image, dict) and "id" in image and "file_name" in image}
     for number, entry in enumerate(facts["annotations"]):
         where = f"{file}: annotations[{number}]"
@@ -140,12 +141,12 @@ def _pictures(
     return pictures
 
 
-def _points(flat: list[Any]) -> tuple[Point, ...]:
+def _points(flat: list[float]) -> tuple[Point, ...]:
     values = [float(value) for value in flat]
     return tuple((values[index], values[index + 1], values[index + 2]) for index in range(0, len(values), 3))
 
 
-def _layout(categories: list[dict[str, Any]]) -> Layout | None:
+def _layout(categories: list[Facts]) -> Layout | None:
     for category in categories:
         names = tuple(map(str, category.get("keypoints") or ()))
         if names:

@@ -9,7 +9,6 @@ categories in the order of their ids; crowds count as their class.
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,18 +16,21 @@ from torch import Tensor
 
 from onelook.data.pictures import picture_size
 from onelook.data.readers.annotations import locate
-from onelook.data.readers.coco import chosen_files, coco_files, load_coco
+from onelook.data.readers.coco import Id, chosen_files, coco_files, load_coco
 from onelook.data.readers.masks import BINARY
 from onelook.data.readers.request import Reader, Request
 from onelook.data.samples import Dataset, Finding, Sample
 from onelook.errors import DataError, PictureError
+from onelook.facts import Facts
 from onelook.geometry.masks import IGNORE, MOST_CLASSES, Mask
+
+Shape = list[list[float]] | Facts  # polygons, or run lengths
 
 
 def read_coco_masks(source: Path, split: str | None, ignore: Sequence[str], classes: Sequence[str]) -> Dataset:
     """Every picture that the chosen files list, with a mask of its shapes. Raises DataError where there are none."""
     findings: list[Finding] = []
-    samples: list[tuple[Path, str | None, tuple[int, int], list[tuple[str, Any]]]] = []
+    samples: list[tuple[Path, str | None, tuple[int, int], list[tuple[str, Shape]]]] = []
     names: dict[str, None] = {BINARY[0]: None}
     files = chosen_files(source, split, points=False)
     for file, side in files:
@@ -73,11 +75,9 @@ def read_coco_masks(source: Path, split: str | None, ignore: Sequence[str], clas
     )
 
 
-def _shapes(
-    file: Path, facts: Mapping[str, Any], categories: Mapping[Any, str], findings: list[Finding]
-) -> dict[Any, list[tuple[str, Any]]]:
+def _shapes(file: Path, facts: Facts, categories: Mapping[Id, str], findings: list[Finding]) -> dict[Id, list[tuple[str, Shape]]]:
     """Image id -> (class, shape) of its annotations."""
-    found: dict[Any, list[tuple[str, Any]]] = {}
+    found: dict[Id, list[tuple[str, Shape]]] = {}
     for number, entry in enumerate(facts["annotations"]):
         where = f"{file}: annotations[{number}]"
         if not isinstance(entry, dict) or "image_id" not in entry or not entry.get("segmentation"):
@@ -91,7 +91,7 @@ def _shapes(
     return found
 
 
-def _is_shape(shape: Any) -> bool:
+def _is_shape(shape: object) -> bool:
     if isinstance(shape, dict):
         return isinstance(shape.get("counts"), str | list) and isinstance(shape.get("size"), list) and len(shape["size"]) == 2
     return isinstance(shape, list) and all(
@@ -103,7 +103,7 @@ def _is_shape(shape: Any) -> bool:
     )
 
 
-def _draw(size: tuple[int, int], shapes: Sequence[tuple[int, Any]]) -> Tensor:
+def _draw(size: tuple[int, int], shapes: Sequence[tuple[int, Shape]]) -> Tensor:
     """Class ids (H, W) uint8: larger shapes first, so that what lies in front stays whole."""
     drawn = [(label, _decode(shape, size)) for label, shape in shapes]
     mask = np.zeros((size[1], size[0]), dtype=np.uint8)
@@ -112,7 +112,7 @@ def _draw(size: tuple[int, int], shapes: Sequence[tuple[int, Any]]) -> Tensor:
     return torch.from_numpy(mask)
 
 
-def _decode(shape: Any, size: tuple[int, int]) -> np.ndarray:
+def _decode(shape: Shape, size: tuple[int, int]) -> np.ndarray:
     """A shape (H, W) of booleans; run lengths of another size are drawn at theirs and cut to the picture."""
     from faster_coco_eval.core import mask as coco
 

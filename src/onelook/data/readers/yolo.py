@@ -8,7 +8,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -17,6 +16,7 @@ from onelook.data.readers.annotations import Annotated, Annotations, Point, Writ
 from onelook.data.readers.request import Reader, Request
 from onelook.data.samples import TRAIN_NAMES, VAL_NAMES, Dataset, Finding
 from onelook.errors import DataError, PictureError, UnreadableError
+from onelook.facts import Facts
 from onelook.geometry.objects import Layout
 
 
@@ -59,7 +59,7 @@ def read_yolo(source: Path, split: str | None) -> Annotations:
     return Annotations(source, form, tuple(pictures), names, layout, tuple(findings))
 
 
-def _load(file: Path) -> dict[str, Any]:
+def _load(file: Path) -> Facts:
     try:
         facts = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
@@ -69,14 +69,14 @@ def _load(file: Path) -> dict[str, Any]:
     return facts
 
 
-def _root(source: Path, file: Path | None, facts: dict[str, Any]) -> Path:
+def _root(source: Path, file: Path | None, facts: Facts) -> Path:
     """The folder that paths are relative to: ``path`` if it is there, else where the YAML file lies."""
     base = file.parent if file else source
     named = base / str(facts.get("path") or ".")
     return named if named.is_dir() else base
 
 
-def _names(where: Path, facts: dict[str, Any], root: Path) -> tuple[str, ...]:
+def _names(where: Path, facts: Facts, root: Path) -> tuple[str, ...]:
     names = facts.get("names")
     if isinstance(names, dict):
         try:
@@ -94,7 +94,7 @@ def _names(where: Path, facts: dict[str, Any], root: Path) -> tuple[str, ...]:
     raise UnreadableError(f"{where}: no class names; give names in data.yaml, or a classes.txt")
 
 
-def _layout(facts: dict[str, Any]) -> Layout | None:
+def _layout(facts: Facts) -> Layout | None:
     shape = facts.get("kpt_shape")
     if not isinstance(shape, list) or not shape:
         return None
@@ -105,7 +105,7 @@ def _layout(facts: dict[str, Any]) -> Layout | None:
     return Layout(names, pairs, ())
 
 
-def _sides(root: Path, facts: dict[str, Any], split: str | None, source: Path) -> Iterator[tuple[str | None, list[Path]]]:
+def _sides(root: Path, facts: Facts, split: str | None, source: Path) -> Iterator[tuple[str | None, list[Path]]]:
     named = {key: facts[key] for key in ("train", "val", "test") if facts.get(key)}
     if not named:
         folders = {folder.name.lower(): folder for folder in (root / "images").iterdir() if folder.is_dir()}

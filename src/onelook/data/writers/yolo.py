@@ -4,12 +4,12 @@ onelook data convert dataset/ --to yolo --out yolo/
 """
 
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from onelook.data.pictures import picture_size
 from onelook.data.samples import Dataset, place_picture
+from onelook.facts import Facts
 from onelook.geometry.boxes import xyxy_to_cxcywh
 from onelook.geometry.objects import Objects
 
@@ -31,7 +31,7 @@ def write_yolo(data: Dataset, folder: Path) -> None:
         labels = folder / "labels" / side / f"{placed.stem}.txt"
         labels.parent.mkdir(parents=True, exist_ok=True)
         labels.write_text("".join(line + "\n" for line in lines))
-    facts: dict[str, Any] = {"path": ".", **{side: f"images/{side}" for side in sides}}
+    facts: Facts = {"path": ".", **{side: f"images/{side}" for side in sides}}
     facts["names"] = dict(enumerate(data.classes if data.layout is None else ("object",)))
     if data.layout is not None:
         facts["kpt_shape"] = [len(data.layout.names), 3]
