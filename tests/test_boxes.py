@@ -1,7 +1,5 @@
 """Boxes against torchvision's own functions, slow loops, and the course notes' numbers."""
 
-import math
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -83,16 +81,9 @@ class TestSuppression:
         assert len(b.suppress(boxes, torch.tensor([0.9, 0.8]), torch.tensor([0, 1]), conf=0.6, iou=0.5)) == 2
         assert len(nms(boxes, torch.tensor([0.9, 0.8]), 0.5)) == 1
 
-    def test_soft_lowers_by_the_formula(self) -> None:
-        boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5], [50, 50, 60, 60]])
-        index, scores = b.soft_suppress(boxes, torch.tensor([0.9, 0.8, 0.5]), torch.zeros(3), conf=0.01)
-        assert index.tolist() == [0, 2, 1] or index.tolist() == [0, 1, 2]
-        assert float(scores[index.tolist().index(1)]) == pytest.approx(0.8 * math.exp(-(0.5**2) / 0.5), abs=1e-5)
-
     def test_nothing_in_nothing_out(self) -> None:
         none, zero = torch.zeros(0, 4), torch.zeros(0)
         assert len(b.suppress(none, zero, zero.long(), conf=0.5, iou=0.5)) == 0
-        assert len(b.soft_suppress(none, zero, zero.long(), conf=0.5)[0]) == 0
 
 
 class TestFusion:

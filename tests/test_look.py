@@ -46,26 +46,6 @@ def test_boxes_come_back_inside(geometry: Geometry, width: int, height: int) -> 
     assert bool((beyond[0, 2:] <= torch.tensor([width, height])).all())
 
 
-@pytest.mark.parametrize("mode", ["fit", "stretch"])
-def test_masks_come_back(mode: str) -> None:
-    """Left half 1, right half 2: each original pixel gets the value under it."""
-    placement = Geometry(64, mode, 32).place(200, 100)  # type: ignore[arg-type]
-    mask = torch.full((placement.input[1], placement.input[0]), 9)
-    mask[: placement.content[1], : placement.content[0] // 2] = 1
-    mask[: placement.content[1], placement.content[0] // 2 : placement.content[0]] = 2
-    back = placement.mask_to_original(mask)
-    assert back.shape == (100, 200)
-    assert (back[:, :100] == 1).all()
-    assert (back[:, 100:] == 2).all()
-
-
-def test_crop_ignores_what_was_not_seen() -> None:
-    placement = Geometry(64, "crop", 32, 1.0).place(200, 100)
-    back = placement.mask_to_original(torch.ones(64, 64, dtype=torch.long))
-    assert (back[:, 50:150] == 1).all()
-    assert (back[:, :49] == 255).all()
-
-
 def test_crop_is_torchvisions_evaluation_transform() -> None:
     """Resize(256) + CenterCrop(224), the transform ImageNet networks are evaluated with; within a grey level inside."""
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8).astype(np.uint8))

@@ -303,5 +303,6 @@ def test_scores_come_back_to_their_pixels(mode: Any) -> None:
     raw = Scores(20 * functional.one_hot(known, 2).permute(2, 0, 1)[None].float(), 4)
     found = head.postprocess(raw, [placement])[0]
     said = found.mask()
-    seen = placement.mask_to_original(moved) != IGNORE
-    assert float((said == mask)[seen].float().mean()) > 0.96
+    left = (190 - 160) // 2 if mode == "crop" else 0  # what the centre crop does not show, on both sides
+    seen = slice(left, 190 - left)
+    assert float((said == mask)[:, seen].float().mean()) > 0.96

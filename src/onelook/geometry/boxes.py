@@ -20,7 +20,7 @@ LARGEST_GROWTH = math.log(1000 / 16)  # of a side when decoding: keeps exp() fin
 
 __all__ = [
     "box_iou", "clip", "cxcywh_to_xyxy", "decode", "distance_box_iou", "encode", "fuse", "generalized_box_iou", "merge_greedily", "mirror",
-    "paired_iou", "soft_suppress", "suppress", "xywh_to_xyxy", "xyxy_to_cxcywh", "xyxy_to_xywh",
+    "paired_iou", "suppress", "xywh_to_xyxy", "xyxy_to_cxcywh", "xyxy_to_xywh",
 ]  # fmt: skip
 
 
@@ -100,29 +100,6 @@ def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, *, conf: float, iou:
     if len(chosen) > 20 * most:
         chosen = chosen[scores[chosen].topk(20 * most).indices]
     return chosen[batched_nms(boxes[chosen].float(), scores[chosen].float(), labels[chosen], iou)][:most]
-
-
-def soft_suppress(
-    boxes: Tensor, scores: Tensor, labels: Tensor, *, conf: float, sigma: float = 0.5, most: int = 300
-) -> tuple[Tensor, Tensor]:
-    """As ``suppress``, but overlapping boxes of a class lose score, by exp(-IoU^2 / sigma), instead of being dropped.
-
-    Indices of what still scores ``conf`` or more, best first, and their lowered scores.
-    """
-    scores = scores.clone().float()
-    left = torch.ones(len(scores), dtype=torch.bool)
-    kept: list[int] = []
-    while len(kept) < most and bool(left.any()):
-        best = int(torch.where(left, scores, scores.new_tensor(-1)).argmax())
-        if float(scores[best]) < conf:
-            break
-        kept.append(best)
-        left[best] = False
-        overlap = box_iou(boxes[best : best + 1].float(), boxes.float())[0]
-        touched = left & (labels == labels[best])
-        scores[touched] *= torch.exp(-(overlap[touched] ** 2) / sigma)
-    index = torch.tensor(kept, dtype=torch.long)
-    return index, scores[index]
 
 
 # --- fusion

@@ -59,19 +59,6 @@ class Placement:
         whole[: self.content[1], : self.content[0]] = mask[ys.long().clamp(0, height - 1)[:, None], xs.long().clamp(0, width - 1)[None]]
         return whole
 
-    def mask_to_original(self, mask: Tensor) -> Tensor:
-        """An integer mask (H, W) over the whole input -> (height, width) of the original, by nearest neighbour.
-
-        What a ``crop`` geometry cut away was not seen and is IGNORE.
-        """
-        width, height = self.original
-        xs = (torch.arange(width) + 0.5) * self.scale[0] - self.offset[0]
-        ys = (torch.arange(height) + 0.5) * self.scale[1] - self.offset[1]
-        seen = ((ys >= 0) & (ys < self.content[1]))[:, None] & ((xs >= 0) & (xs < self.content[0]))[None]
-        rows = ys.long().clamp(0, self.content[1] - 1)[:, None]
-        columns = xs.long().clamp(0, self.content[0] - 1)[None]
-        return torch.where(seen, mask[rows, columns], mask.new_tensor(IGNORE))
-
 
 @dataclass(frozen=True)
 class Geometry:
