@@ -98,6 +98,14 @@ def policy(contender: Contender) -> str:
     return contender.name if contender.judged else "frozen"
 
 
+def held_out(search: depth_search._Search, contender: Contender) -> list[tuple[int, float, bool]]:
+    """Picture, loss and whether it was wrong, of the held-out pictures by which contenders are compared."""
+    trained, targets = contender.trained, search.problem.data.targets
+    wrong = trained.scores.argmax(1) != targets[trained.where]
+    by_picture = dict(zip(trained.where.tolist(), wrong.tolist(), strict=True))
+    return [(index, loss, by_picture[index]) for index, loss in (contender.held or contender.losses).items()]
+
+
 def measure(name: str, count: int, budget: float, margins: list[float]) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as place:
         learned, judged = divided(load(name, Path(place) / "pictures"), count)
@@ -107,23 +115,29 @@ def measure(name: str, count: int, budget: float, margins: list[float]) -> dict[
         seconds = time.perf_counter() - begun
         search = SEARCHES.pop()
         search.deadline = NEVER
-        accuracy, chosen = {}, fitted.trained.search.evidence if fitted.trained.search else ()
+        accuracy: dict[str, float] = {}
+        loss: dict[str, float] = {}
+        held: dict[str, object] = {}
+        chosen = fitted.trained.search.evidence if fitted.trained.search else ()
         record = model.records["head"]
         for contender in search.contenders:
             trained = search._refit(contender)
             model.heads["head"], model.records["head"] = trained.head, replace(record, cut=trained.cut)
-            accuracy[policy(contender)] = model.evaluate("head", judged).metrics["accuracy"]
+            found = model.evaluate("head", judged).metrics
+            accuracy[policy(contender)], loss[policy(contender)] = found["accuracy"], found["log_loss"]
+            held[policy(contender)] = held_out(search, contender)
         rules = {f"margin {margin:g}": accuracy[policy(choose(search.contenders, margin))] for margin in margins}
-    found = {
+    row = {
         "set": f"{name}:{len(learned)}",
         "judged": len(judged),
         "seconds": round(seconds, 1),
         "chosen": next((trial.trial for trial in chosen if trial.remark == "chosen"), "frozen"),
         "accuracy": accuracy,
+        "log loss": loss,
         "rules": rules,
     }
-    print(json.dumps(found), flush=True)
-    return found
+    print(json.dumps(row), flush=True)
+    return row | {"held": held}
 
 
 def main() -> None:
@@ -131,6 +145,7 @@ def main() -> None:
     parser.add_argument("--sets", default=SETS)
     parser.add_argument("--margins", default="0,0.25,0.5,1")
     parser.add_argument("--budget", type=float, default=90)
+    parser.add_argument("--keep", type=Path, help="a JSON file for the losses of every held-out picture, to try other rules on")
     arguments = parser.parse_args()
     depth_search._Search = Kept  # type: ignore[misc]
     margins = [float(margin) for margin in arguments.margins.split(",")]
@@ -149,8 +164,11 @@ def main() -> None:
             "given away against the best policy": {"mean": statistics.mean(given), "worst": max(given)},
             "against the best of each set": {"mean": statistics.mean(hindsight), "worst": max(hindsight)},
         }
+    if arguments.keep:
+        arguments.keep.write_text(json.dumps(rows))
+    rows = [{key: value for key, value in row.items() if key != "held"} for row in rows]
     means = {name: statistics.mean(values) for name, values in fixed.items()}
-    print(json.dumps({**vars(arguments), "best policy": usual, "policies": means, "rules": summary, "rows": rows}))
+    print(json.dumps({"budget": arguments.budget, "best policy": usual, "policies": means, "rules": summary, "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -37,9 +37,9 @@ def train(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Class folders, a CSV, pictures with masks, or a COCO, YOLO or VOC set.")],
     name: Annotated[str, typer.Option(help="The new head's name.", rich_help_panel=MODEL)],
     model: ModelFile,
-    task: Annotated[str, typer.Option(metavar="TASK", help="What the head answers.", rich_help_panel=MODEL)] = "classify",
+    task: Annotated[str, typer.Option("--task", metavar="TASK", help="What the head answers.", rich_help_panel=MODEL)] = "classify",
     method: Annotated[
-        str | None, typer.Option(metavar="METHOD", help="How it is done (default: what measured best).", rich_help_panel=MODEL)
+        str | None, typer.Option("--method", metavar="METHOD", help="How it is done (default: what measured best).", rich_help_panel=MODEL)
     ] = None,
     val: Annotated[
         str | None,
