@@ -3,8 +3,8 @@
     python bench/depth_rule.py
     python bench/depth_rule.py --sets trashnet:250,elpv:250 --margins 0,0.25,1 --budget 90
 
-Every set is ``name:n``: n training pictures, stratified, seed 0; judged on pictures that nothing was learned from (at most 800).
-One search a set, with the time that a user gives; then every contender of the search (the frozen head, each tail, their means) is trained
+Every set is ``name:n``: n training pictures, stratified; judged on pictures that nothing was learned from (at most 800).
+One search a set, with the time that a user gives; then every contender of the search (the frozen head, its means with tails) is trained
 on all its pictures and judged there, so that each rule and each fixed policy stands beside the best in hindsight. A policy that was not
 tried because there was no time counts as the frozen head: that is what it would have been given.
 Given away: the error of what a rule chooses minus that of the best fixed policy (the one that is best on average over all sets is named,
@@ -85,12 +85,12 @@ def load(name: str, folder: Path) -> Dataset:
     return read(DATA / {"trashnet": "trashnet_112x84", "faces": "att_orl", "people": "lfw_small"}[name])
 
 
-def divided(data: Dataset, count: int) -> tuple[Dataset, Dataset]:
+def divided(data: Dataset, count: int, seed: int = 0) -> tuple[Dataset, Dataset]:
     """``count`` pictures to learn from and at most MOST others, both stratified."""
     data = replace(data, samples=tuple(replace(sample, side=None) for sample in data.samples))
-    rest, learned = split(data, count / len(data), 0)
+    rest, learned = split(data, count / len(data), seed)
     others = data.pick(rest)
-    return data.pick(learned), others if len(others) <= MOST else others.pick(split(others, MOST / len(others), 0)[1])
+    return data.pick(learned), others if len(others) <= MOST else others.pick(split(others, MOST / len(others), seed)[1])
 
 
 def policy(contender: Contender) -> str:
@@ -106,12 +106,12 @@ def held_out(search: depth_search._Search, contender: Contender) -> list[tuple[i
     return [(index, loss, by_picture[index]) for index, loss in (contender.held or contender.losses).items()]
 
 
-def measure(name: str, count: int, budget: float, margins: list[float]) -> dict[str, object]:
+def measure(name: str, count: int, seed: int, budget: float, margins: list[float]) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as place:
-        learned, judged = divided(load(name, Path(place) / "pictures"), count)
+        learned, judged = divided(load(name, Path(place) / "pictures"), count, seed)
         model = Model.new(geometry=Geometry(224), cache=Path(place) / "cache")
         begun = time.perf_counter()
-        fitted = model.fit("head", learned, freeze="auto", budget=budget, progress=Progress())
+        fitted = model.fit("head", learned, freeze="auto", budget=budget, seed=seed, progress=Progress())
         seconds = time.perf_counter() - begun
         search = SEARCHES.pop()
         search.deadline = NEVER
@@ -145,6 +145,7 @@ def main() -> None:
     parser.add_argument("--sets", default=SETS)
     parser.add_argument("--margins", default="0,0.25,0.5,1")
     parser.add_argument("--budget", type=float, default=90)
+    parser.add_argument("--seed", type=int, default=0, help="of the divisions and of the training")
     parser.add_argument("--keep", type=Path, help="a JSON file for the losses of every held-out picture, to try other rules on")
     arguments = parser.parse_args()
     depth_search._Search = Kept  # type: ignore[misc]
@@ -152,7 +153,7 @@ def main() -> None:
     rows = []
     for entry in arguments.sets.split(","):
         name, count = entry.split(":")
-        rows.append(measure(name, int(count), arguments.budget, margins))
+        rows.append(measure(name, int(count), arguments.seed, arguments.budget, margins))
     policies = sorted({name for row in rows for name in row["accuracy"]})
     fixed = {name: [row["accuracy"].get(name, row["accuracy"]["frozen"]) for row in rows] for name in policies}
     usual = max(fixed, key=lambda name: statistics.mean(fixed[name]))
@@ -168,7 +169,11 @@ def main() -> None:
         arguments.keep.write_text(json.dumps(rows))
     rows = [{key: value for key, value in row.items() if key != "held"} for row in rows]
     means = {name: statistics.mean(values) for name, values in fixed.items()}
-    print(json.dumps({"budget": arguments.budget, "best policy": usual, "policies": means, "rules": summary, "rows": rows}))
+    print(
+        json.dumps(
+            {"budget": arguments.budget, "seed": arguments.seed, "best policy": usual, "policies": means, "rules": summary, "rows": rows}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -109,19 +109,11 @@ class Single(Kind[int]):
         return target
 
 
-class Multi(Kind[tuple[float, ...]]):
-    """Any number of labels: targets are zeros and ones."""
-
-    name, noun = "multi", "classes"
-
-    def counts(self, targets: Sequence[tuple[float, ...]], classes: Sequence[str]) -> dict[str, int]:
-        return {name: int(sum(row[index] for row in targets)) for index, name in enumerate(classes)}
+class Table(Kind[tuple[float, ...]]):
+    """A number a column: targets are tuples of them."""
 
     def refuse(self, targets: Sequence[tuple[float, ...]], classes: Sequence[str], source: Path) -> None:
         _not_all_alike(targets, source)
-
-    def names(self, target: tuple[float, ...], classes: Sequence[str]) -> list[str]:
-        return [name for name, value in zip(classes, target, strict=True) if value]
 
     def columns(self, classes: Sequence[str]) -> list[str]:
         return list(classes)
@@ -133,7 +125,19 @@ class Multi(Kind[tuple[float, ...]]):
         return target
 
 
-class Values(Kind[tuple[float, ...]]):
+class Multi(Table):
+    """Any number of labels: targets are zeros and ones."""
+
+    name, noun = "multi", "classes"
+
+    def counts(self, targets: Sequence[tuple[float, ...]], classes: Sequence[str]) -> dict[str, int]:
+        return {name: int(sum(row[index] for row in targets)) for index, name in enumerate(classes)}
+
+    def names(self, target: tuple[float, ...], classes: Sequence[str]) -> list[str]:
+        return [name for name, value in zip(classes, target, strict=True) if value]
+
+
+class Values(Table):
     """Numbers, one a column."""
 
     name, noun = "values", "numbers"
@@ -142,9 +146,6 @@ class Values(Kind[tuple[float, ...]]):
     def counts(self, targets: Sequence[tuple[float, ...]], classes: Sequence[str]) -> dict[str, int]:
         return {name: len(targets) for name in classes}
 
-    def refuse(self, targets: Sequence[tuple[float, ...]], classes: Sequence[str], source: Path) -> None:
-        _not_all_alike(targets, source)
-
     def strata(self, targets: Sequence[tuple[float, ...]], classes: Sequence[str]) -> np.ndarray:
         """The third in which the first value lies."""
         first = np.array([target[0] for target in targets])
@@ -152,15 +153,6 @@ class Values(Kind[tuple[float, ...]]):
 
     def in_words(self, target: tuple[float, ...], classes: Sequence[str]) -> str:
         return str(target)
-
-    def columns(self, classes: Sequence[str]) -> list[str]:
-        return list(classes)
-
-    def cells(self, target: tuple[float, ...], classes: Sequence[str]) -> list[str]:
-        return [f"{value:g}" for value in target]
-
-    def plain(self, target: tuple[float, ...]) -> tuple[float, ...]:
-        return target
 
 
 class Boxes(Kind[Objects]):
