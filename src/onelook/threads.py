@@ -7,10 +7,12 @@ and with one.
     python -c "from onelook.threads import spare; print(spare())"
 """
 
+import math
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 import torch
 
@@ -18,15 +20,18 @@ SIZE, REPEATS = 1 << 16, 40  # values of the operation that is timed: enough for
 BUSY = 2.0  # times as long with all threads as with one, from which on the machine is busy
 FRESH = 5.0  # seconds for which a measurement holds
 FIXED = "ONELOOK_THREADS"  # set to anything: all threads, always; two trainings are then equal to the bit beside other work, too
+_last = (-math.inf, True)  # when it was measured, and whether there were threads to spare
+_lock, _inside, _all = Lock(), 0, 0  # how many choices are under way, and the number of threads before the first of them
+
+
+def all_threads() -> int:
+    """The number of threads that torch has when nothing is chosen."""
+    return _all if _inside else torch.get_num_threads()
 
 
 def spare() -> bool:
-    """Whether all of torch's threads have a core: measured in a few milliseconds, by the clock; yes where ONELOOK_THREADS is set."""
+    """Whether all of torch's threads have a core: measured in a few milliseconds, by the clock."""
     threads = torch.get_num_threads()
-    if os.environ.get(FIXED):
-        return True
-    if threads == 1:
-        return True
     x = torch.ones(SIZE)
     try:
         many = _seconds(x)
@@ -45,21 +50,31 @@ def _seconds(x: torch.Tensor) -> float:
     return time.perf_counter() - begun
 
 
-class Threads:
-    """Chooses the number of threads for pieces of work that come one after the other; measures anew from time to time."""
+@contextmanager
+def chosen_threads() -> Iterator[None]:
+    """All of torch's threads inside, if the machine has them to spare, else one; that is measured every FRESH seconds at most.
 
-    def __init__(self) -> None:
-        self._measured = -FRESH
-        self._spare = True
+    Choices may lie within each other: a long piece of work is begun with one, and chooses anew where it comes to a new part.
+    """
+    global _all, _inside
+    with _lock:
+        _all, _inside = all_threads(), _inside + 1
+        torch.set_num_threads(_all if _free(_all) else 1)
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                torch.set_num_threads(_all)
 
-    @contextmanager
-    def chosen(self, large: bool = True) -> Iterator[None]:
-        """All threads inside if the work is ``large`` and the machine has them to spare, else one."""
-        before = torch.get_num_threads()
-        if large and time.monotonic() - self._measured > FRESH:
-            self._measured, self._spare = time.monotonic(), spare()
-        torch.set_num_threads(before if large and self._spare else 1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+
+def _free(threads: int) -> bool:
+    """Whether to use all of them: the user's word, or what was measured a moment ago, or what is measured now."""
+    global _last
+    if os.environ.get(FIXED) or threads == 1:
+        return True
+    if time.monotonic() - _last[0] > FRESH:
+        torch.set_num_threads(threads)
+        _last = (time.monotonic(), spare())
+    return _last[1]

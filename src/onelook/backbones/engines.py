@@ -23,6 +23,7 @@ from onelook.backbones.backbone import Backbone
 from onelook.backbones.layout import channels_last
 from onelook.errors import BackboneError
 from onelook.geometry.placement import Geometry
+from onelook.threads import all_threads
 
 TOLERANCE = 1e-4  # largest allowed difference, relative to each map's largest value
 EXPORT_VERSION = 2
@@ -96,7 +97,7 @@ class OnnxEngine:
                 _export(self.backbone, self.path)
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 3
-            options.intra_op_num_threads = torch.get_num_threads()
+            options.intra_op_num_threads = all_threads()
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a waiting core is left to others (docs/diary.md)
             self._session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # export can fail in as many ways as there are networks; torch always works

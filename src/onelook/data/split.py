@@ -9,7 +9,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, StratifiedShuffleSplit
 
 from onelook.data.samples import Dataset
 from onelook.errors import DataError
@@ -22,6 +21,8 @@ def split(data: Dataset, share: float, seed: int) -> tuple[list[int], list[int]]
     """
     if not 0 < share < 1:
         raise DataError(f"--val {share:g}: give a share between 0 and 1, such as 0.25, or a folder")
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
+
     labels = strata(data)
     if any(sample.group is not None for sample in data.samples):
         folds = max(2, round(1 / share))
@@ -41,6 +42,8 @@ def split(data: Dataset, share: float, seed: int) -> tuple[list[int], list[int]]
 
 def assign_folds(data: Dataset, count: int, seed: int) -> np.ndarray:
     """For every sample the fold (0..count-1) in which it is held out; stratified, groups kept together."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
     labels = strata(data)
     count = max(2, min(count, len(data)))
     folds = np.zeros(len(data), dtype=np.int64)

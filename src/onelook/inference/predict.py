@@ -17,7 +17,7 @@ from onelook.heads.base import AnyHead
 from onelook.looks.extractor import BATCH, Extractor, Refused, Seen, look_at
 from onelook.looks.features import Look, union
 from onelook.looks.tta import TtaView
-from onelook.threads import Threads
+from onelook.threads import chosen_threads
 
 Item = TypeVar("Item")
 GROUP = 4 * BATCH  # pictures that are in work at once
@@ -48,11 +48,10 @@ def predict(
     if not all(view.whole for view in views) and any(head.core.placed for head in heads.values()):
         raise HeadError("--tta: what is found in crops cannot be put together again; use flips, mirrors or scales for boxes and points")
     large = any(head.core.large for head in heads.values())
-    threads = Threads()
     for group in chunks(paths, BATCH if large else GROUP):
         begun = time.perf_counter()
         pending = {path: _Pending(path) for path in group}
-        with threads.chosen():
+        with chosen_threads():
             for extractor, names in extractors.items():
                 together = {name: heads[name] for name in names}
                 for seen in look_at(extractor, group, union(head.needs for head in together.values()), views):

@@ -10,7 +10,6 @@ validation pictures is honest; truths are softened by one pseudo-count (Platt 19
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional
 
@@ -38,6 +37,8 @@ def fit_temperature(scores: Tensor, targets: Tensor) -> float:
 
     ``scores``: logits (n, K). ``targets``: class ids (n,), or zeros and ones (n, K) for several labels.
     """
+    from scipy.optimize import minimize_scalar
+
     found = minimize_scalar(lambda log: log_loss(scores * float(np.exp(-log)), targets), bounds=(-4, 3), method="bounded")
     return float(np.exp(found.x))
 

@@ -23,7 +23,7 @@ from onelook.heads.base import AnyHead, Usual
 from onelook.heads.tail import Tail, Tailed
 from onelook.metrics.judge import AnyJudge
 from onelook.progress import Progress
-from onelook.threads import Threads
+from onelook.threads import chosen_threads
 from onelook.training.batching import batch_count
 from onelook.training.finetune import rates
 from onelook.training.loop import Schedule, fit, total_loss
@@ -162,7 +162,7 @@ def _step_seconds(problem: Problem, head: AnyHead, size: int) -> float:
     copy = deepcopy(head).train()
     batches = problem.data.batches(torch.ones(len(problem.data), dtype=torch.bool), head.needs, 0, size)
     times: list[float] = []
-    with Threads().chosen():
+    with chosen_threads():
         for _ in range(2):
             times = [time.perf_counter()]
             for look, target in islice(batches(0), TIMED):

@@ -24,7 +24,7 @@ from onelook.heads.ensemble import Averaged
 from onelook.heads.pooled import Shape
 from onelook.heads.tail import AnyTailed, Tail, Tailed, trains_table, what_trains
 from onelook.looks.features import Look, Needs
-from onelook.threads import Threads
+from onelook.threads import chosen_threads
 from onelook.training.batching import batch_count
 from onelook.training.loop import Schedule, fit
 from onelook.training.problem import Problem
@@ -175,7 +175,7 @@ def step_seconds(backbone: Backbone, cut: int, geometry: Geometry, size: tuple[i
     look = Look((placement,) * TIMED, {stride: torch.randn(TIMED, *shape, generator=torch.Generator().manual_seed(0))})
     optimizer = torch.optim.AdamW(tail.parameters(), lr=1e-6)
     times = []
-    with Threads().chosen():
+    with chosen_threads():
         for _ in range(3):
             begun = time.perf_counter()
             tail.train()
@@ -194,7 +194,7 @@ def stage_seconds(backbone: Backbone, geometry: Geometry, size: tuple[int, int])
     width, height = geometry.place(*size).input
     x = torch.randn(FORWARD, 3, height, width, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=torch.channels_last)
     found = [float("inf")] * len(backbone.stages)
-    with Threads().chosen():
+    with chosen_threads():
         for _ in range(3):
             y = x
             for index, stage in enumerate(backbone.stages):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from onelook.deadline import NEVER, Deadline
 from onelook.heads.base import AnyHead
 from onelook.looks.features import Look
-from onelook.threads import Threads
+from onelook.threads import chosen_threads
 from onelook.training.batching import Targets
 
 Batches = Callable[[int], Iterable[tuple[Look, Targets]]]  # epoch -> its batches of looks and targets, in a fixed order
@@ -76,12 +76,11 @@ def fit(
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, pace.factor)
     best_metric, best_state, since_best = -float("inf"), None, 0
     begun = time.perf_counter()
-    threads = Threads()
     try:
         for epoch in range(schedule.epochs):
             rate = float(optimizer.param_groups[0]["lr"])
             head.train()
-            with threads.chosen():
+            with chosen_threads():
                 if schedule.optimizer == "lbfgs":
                     loss = _step_lbfgs(head, batches, optimizer, schedule)
                     rates.step()

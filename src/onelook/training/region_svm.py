@@ -12,8 +12,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from onelook.facts import Facts
@@ -160,6 +158,9 @@ def _background(boxes: Tensor, truth: Objects, label: int) -> Tensor:
 
 def _separate(head: Rcnn, label: int, positives: Tensor, negatives: Tensor, mean: Tensor, deviation: Tensor) -> None:
     """A linear support vector machine for one class, and the curve that makes its margins scores."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
+
     if not len(positives) or not len(negatives):
         head.weight[label] = 0
         head.bias[label] = -10.0
@@ -197,6 +198,8 @@ def _hardest(head: Rcnn, label: int, features: Tensor) -> Tensor:
 
 def _regress(head: Rcnn, label: int, features: Tensor, codes: Tensor, mean: Tensor, deviation: Tensor) -> None:
     """How regions near an object of one class should be moved to it."""
+    from sklearn.linear_model import Ridge
+
     if not len(features):
         return
     ridge = Ridge(alpha=SHRINKAGE).fit(((features - mean) / deviation).numpy(), codes.numpy())

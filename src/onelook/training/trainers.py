@@ -13,6 +13,7 @@ from onelook.heads.base import AnyHead
 from onelook.heads.pooled import PooledOptions
 from onelook.heads.tail import parse_freeze
 from onelook.looks.features import Needs
+from onelook.threads import chosen_threads
 from onelook.training.dense import train_dense
 from onelook.training.dense_depth_search import search_dense_depth
 from onelook.training.depth_search import MORE_VIEWS, epochs_within, refuse_too_little, search_depth
@@ -104,4 +105,5 @@ TRAINERS: dict[str, Callable[[Gatherer], Trained]] = {"pooled": train_pooled, "d
 def train_head(gather: Gatherer) -> Trained:
     """Fit a head the way that its class states."""
     head: type[AnyHead] = gather.request.head
-    return TRAINERS[head.trainer](gather)
+    with chosen_threads():
+        return TRAINERS[head.trainer](gather)

@@ -10,7 +10,6 @@ is 1 for a hidden joint, which is labelled all the same. Picture n is the n-th b
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
 from onelook.data.pictures import find_pictures
 from onelook.data.readers.annotations import Annotated, Annotations, Point, assemble
@@ -37,6 +36,8 @@ def is_joints(source: Path) -> Path | None:
 
 def read_joints(file: Path) -> Annotations:
     """One person a picture. Raises UnreadableError for another kind of file, DataError where pictures and joints do not match."""
+    from scipy.io import loadmat
+
     try:
         joints = np.asarray(loadmat(file)["joints"], dtype=np.float64)
     except (KeyError, ValueError, OSError, NotImplementedError, TypeError) as error:
