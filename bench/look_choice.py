@@ -25,7 +25,7 @@ from onelook.heads import find_head
 from onelook.progress import Progress
 
 SETS = (
-    "trashnet:1769,trashnet:200,elpv:1968,elpv:200,digits:200,faces:200,people:180,cells:300,raccoon,bccd,people_in_sport,membranes,roads"
+    "trashnet:1769,trashnet:200,elpv:1968,elpv:200,digits:200,faces:200,people:180,cells:300,raccoon,bccd,sport,membranes,roads"
 )
 LOOKS = "efficientnet_lite0@224,efficientnet_lite0@260,efficientnet_lite2@260"
 
@@ -39,7 +39,7 @@ def placed(name: str) -> tuple[str, Dataset, Dataset]:
     if name == "roads":
         train, test = (read(DATA / "camvid", task="segment", split=side) for side in ("train", "test"))
         return "segment", train.pick(range(0, len(train), 3)), test.pick(range(0, len(test), 4))
-    task, folder = {"people_in_sport": ("keypoints", "lsp_ext400"), "membranes": ("segment", "isbi2012_membrane")}[name]
+    task, folder = {"sport": ("keypoints", "lsp_ext400"), "membranes": ("segment", "isbi2012_membrane")}[name]
     data = read(DATA / folder, task=task)
     train_rows, test_rows = split(data, 0.25, 0)
     return task, data.pick(train_rows), data.pick(test_rows)
