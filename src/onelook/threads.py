@@ -16,7 +16,7 @@ from threading import Lock
 
 import torch
 
-SIZE, REPEATS = 1 << 16, 40  # values of the operation that is timed: enough for torch to share it among threads
+SIZE, WINDOW = 1 << 16, 0.01  # values of the operation that is timed, enough for torch to share it among threads; for how many seconds
 BUSY = 2.0  # times as long with all threads as with one, from which on the machine is busy
 FRESH = 5.0  # seconds for which a measurement holds
 FIXED = "ONELOOK_THREADS"  # set to anything: all threads, always; two trainings are then equal to the bit beside other work, too
@@ -30,7 +30,7 @@ def all_threads() -> int:
 
 
 def spare() -> bool:
-    """Whether all of torch's threads have a core: measured in a few milliseconds, by the clock."""
+    """Whether all of torch's threads have a core: measured in some twenty milliseconds, by the clock."""
     threads = torch.get_num_threads()
     x = torch.ones(SIZE)
     try:
@@ -43,11 +43,13 @@ def spare() -> bool:
 
 
 def _seconds(x: torch.Tensor) -> float:
+    """Seconds of one small operation, over long enough that a thread which was asleep has lost its right to be first."""
     x.add_(0.0)
-    begun = time.perf_counter()
-    for _ in range(REPEATS):
+    begun, count = time.perf_counter(), 0
+    while time.perf_counter() - begun < WINDOW:
         x.add_(0.0)
-    return time.perf_counter() - begun
+        count += 1
+    return (time.perf_counter() - begun) / count
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from onelook.cli.options import (
 from onelook.facts import Facts
 
 DATA, MODEL, DEPTH = "Pictures", "Model", "How deep and how long"  # panels
+BACKBONE = "Any timm CNN, alexnet, googlenet; efficientnet_lite2 is worth a try on large photographs, not on small or technical pictures."
 
 
 def train(
@@ -52,7 +53,7 @@ def train(
     group: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Pictures with one value here are never parted.", rich_help_panel=DATA)
     ] = None,
-    backbone: Annotated[str | None, typer.Option(metavar="NAME", help="Any timm CNN, alexnet or googlenet.", rich_help_panel=MODEL)] = None,
+    backbone: Annotated[str | None, typer.Option(metavar="NAME", help=BACKBONE, rich_help_panel=MODEL)] = None,
     weights: Weights = None,
     freeze: Annotated[
         str, typer.Option(metavar="auto|all|none|K|STAGE", help="What stays frozen (auto: measured).", rich_help_panel=DEPTH)
