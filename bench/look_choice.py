@@ -24,9 +24,7 @@ from onelook.data.split import split
 from onelook.heads import find_head
 from onelook.progress import Progress
 
-SETS = (
-    "trashnet:1769,trashnet:200,elpv:1968,elpv:200,digits:200,faces:200,people:180,cells:300,raccoon,bccd,sport,membranes,roads"
-)
+SETS = "trashnet:1769,trashnet:200,elpv:1968,elpv:200,digits:200,faces:200,people:180,cells:300,raccoon,bccd,sport,membranes,roads"
 LOOKS = "efficientnet_lite0@224,efficientnet_lite0@260,efficientnet_lite2@260"
 
 
