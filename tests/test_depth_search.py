@@ -71,9 +71,9 @@ def test_what_the_user_insists_on() -> None:
 class TestRule:
     """The cheapest at prediction wins within a margin, in standard errors, of the best."""
 
-    def contender(self, name: str, losses: list[float], tail: bool) -> Contender:
-        cut = SimpleNamespace(head=SimpleNamespace(tail=SimpleNamespace(cut=4)))
-        judged: Any = (cut,) if tail else ()
+    def contender(self, name: str, losses: list[float], tail: bool, cut: int = 4) -> Contender:
+        twin = SimpleNamespace(head=SimpleNamespace(tail=SimpleNamespace(cut=cut)))
+        judged: Any = (twin,) if tail else ()
         return Contender(name, cast(Any, None), dict(enumerate(losses)), judged)
 
     def test_the_smaller_loss_wins_without_a_margin(self) -> None:
@@ -90,6 +90,11 @@ class TestRule:
         error = 0.1 / np.sqrt(3)
         assert choose([frozen, tail], margin=0.99 * 0.2 / error) is tail
         assert choose([frozen, tail], margin=1.01 * 0.2 / error) is frozen
+
+    def test_the_shallower_of_two_that_are_as_good(self) -> None:
+        frozen = self.contender("frozen", [0.9, 0.9, 0.8], False)
+        deep, shallow = self.contender("deep", [0.1, 0.2, 0.3], True, cut=3), self.contender("shallow", [0.1, 0.3, 0.2], True)
+        assert choose([frozen, deep, shallow], margin=0.5) is shallow
 
     def test_alone(self) -> None:
         only = self.contender("tail", [0.1], True)
@@ -128,7 +133,7 @@ class TestSearch:
         assert model.evaluate("kind", read(hard)).metrics["accuracy"] > 0.8
 
     def test_wrong_tails_lose_and_right_ones_win(self, model: Model, hard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Tails that are wrong by construction lose, alone and averaged; one that is right wins, the shallowest of them."""
+        """Tails that are wrong by construction lose; those that are right win, in their mean with the frozen head."""
         monkeypatch.setattr(
             "onelook.training.depth_search.judge", judged_as(lambda scores, targets: -8.0 * torch.nn.functional.one_hot(targets, 2).float())
         )
@@ -136,8 +141,9 @@ class TestSearch:
         right = judged_as(lambda scores, targets: 8.0 * torch.nn.functional.one_hot(targets, 2).float())
         monkeypatch.setattr("onelook.training.depth_search.judge", right)
         fitted = model.fit("kind", read(hard), budget=20)
-        assert fitted.trained.cut == 4  # the shallowest: deeper ones bring nothing more
-        assert model.heads["kind"].tails
+        assert fitted.trained.cut < 6
+        assert isinstance(model.heads["kind"], Averaged)
+        assert len(model.heads["kind"].heads) == 1 + len(model.heads["kind"].tails)
 
     def test_interrupted_the_best_rung_so_far_is_kept(
         self, model: Model, hard: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

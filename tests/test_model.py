@@ -301,8 +301,12 @@ def test_interrupting_while_looking_keeps_looks(lite0: Backbone, photos: Path, t
         return original(self, batch, needs)
 
     monkeypatch.setattr("onelook.looks.extractor.Extractor.look", look)
-    with pytest.raises(KeyboardInterrupt):
-        model.fit("kind", read(photos), freeze="all")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model.fit("kind", read(photos), freeze="all")
+    finally:
+        signal.signal(signal.SIGINT, before)
     monkeypatch.undo()
     assert model.fit("kind", read(photos), freeze="all").looked == 96 - calls[0]
 
