@@ -65,7 +65,7 @@ class TestModelFiles:
         with pytest.raises(ModelFileError, match="the weights of 'kind' are damaged"):
             Model.load(tmp_path / "m.onelook")
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(data=st.data())
     def test_an_edited_header_is_a_message_not_a_traceback(self, saved: Path, tmp_path: Path, data: st.DataObject) -> None:
         content = saved.read_bytes()

@@ -222,7 +222,7 @@ def test_checking_masks(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_depth_is_measured_within_a_budget(scenes: Path, small: Model) -> None:
     """Three depths for an equal short time, judged on a fold of the training pictures; the best of those that fit is trained on."""
     before = {name: value.clone() for name, value in small.backbone.state_dict().items()}
-    fitted = small.fit("flowers", data(scenes, "train"), head="segment", budget=20, hold_out=False)
+    fitted = small.fit("flowers", data(scenes, "train"), head="segment", budget=15, hold_out=False)
     assert fitted.trained.search is not None
     trials = fitted.trained.search.evidence
     assert [trial.trial for trial in trials] == ["frozen", "tail behind stride8", "everything"]
