@@ -1,4 +1,4 @@
-"""How many threads torch should use: all for large work on an idle machine, one where the work is small or another process is busy.
+"""How many threads torch should use: all on an idle machine, one where another process is busy.
 
 OpenMP's threads wait for each other at the end of every operation. With another process on one of the cores that wait is a hundred times
 as long as a small operation takes (docs/diary.md), so what the machine has to spare is measured: the same small operation with all threads
@@ -61,8 +61,9 @@ def chosen_threads() -> Iterator[None]:
     global _all, _inside
     with _lock:
         _all, _inside = all_threads(), _inside + 1
-        torch.set_num_threads(_all if _free(_all) else 1)
     try:
+        with _lock:
+            torch.set_num_threads(_all if _free(_all) else 1)
         yield
     finally:
         with _lock:

@@ -28,7 +28,7 @@ CHUNK = 512  # looks read at once
 TIMED = 16  # pictures on which looking is timed where looks were in the cache
 BEFORE = "before calibration"  # the name under which a head without its temperature is asked
 
-Many = tuple[Any, ...]  # predictions or targets, one a picture; of which type, their head knows
+PerPicture = tuple[Any, ...]  # predictions or targets, one a picture; of which type, their head knows
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ class Evaluated:
 
     metrics: Facts
     paths: tuple[Path, ...]
-    targets: Many
-    predictions: Many
+    targets: PerPicture
+    predictions: PerPicture
     judge: AnyJudge
     before: AnyJudge | None
     refused: tuple[Refused, ...]
     seconds: float
     ms: float
     left: int = 0
-    plain: Many = ()
+    plain: PerPicture = ()
 
     @property
     def each(self) -> torch.Tensor:

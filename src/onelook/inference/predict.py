@@ -22,7 +22,7 @@ from onelook.threads import chosen_threads
 Item = TypeVar("Item")
 GROUP = 4 * BATCH  # pictures that are in work at once
 
-Many = list[Any]  # predictions, one a picture or a look; of which type, their head knows
+Predictions = list[Any]  # predictions, one a picture or a look; of which type, their head knows
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def predict(
             yield pending[path].merged(heads, waited)
 
 
-def predict_once(heads: Mapping[str, AnyHead], look: Look) -> tuple[dict[str, Many], dict[str, float]]:
+def predict_once(heads: Mapping[str, AnyHead], look: Look) -> tuple[dict[str, Predictions], dict[str, float]]:
     """Every head's predictions from one look, one a picture, and each head's milliseconds per picture."""
     found, ms = {}, {}
     for name, head in heads.items():
@@ -85,11 +85,17 @@ class _Pending:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.error: str | None = None
-        self.found: dict[str, Many] = {}
+        self.found: dict[str, Predictions] = {}
         self.ms: dict[str, float] = {"look": 0.0}
 
     def add(
-        self, heads: Mapping[str, AnyHead], view: TtaView, seen: Seen, index: int, found: Mapping[str, Many], cost: Mapping[str, float]
+        self,
+        heads: Mapping[str, AnyHead],
+        view: TtaView,
+        seen: Seen,
+        index: int,
+        found: Mapping[str, Predictions],
+        cost: Mapping[str, float],
     ) -> None:
         self.ms["look"] += seen.ms
         for name, predictions in found.items():
