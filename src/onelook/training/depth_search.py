@@ -3,9 +3,9 @@
 Trials, from cheap to dear: a linear head on what each depth of the frozen network sees; radial units on all depths; more views; a
 fine-tuned tail of one stage, of two ...; the whole network from pixels. Every trial is judged on held-out training pictures. A tail
 competes averaged with the best frozen head, and all tails do together: alone, none was better by more than 0.2 points on new
-pictures. The search ends when the time or the gain ends. The cheapest at prediction wins whose mean loss is within MARGIN standard errors of the best one's:
-a little less than the rule of Breiman et al. 1984 allows ("Classification and regression trees", section 3.4.3), as measured by
-``bench/depth_rule.py``.
+pictures. The search ends when the time or the gain ends. The cheapest at prediction wins whose mean loss is within MARGIN standard
+errors of the best one's: a little less than the rule of Breiman et al. 1984 allows ("Classification and regression trees", section
+3.4.3), as measured by ``bench/depth_rule.py``.
 
     onelook train photos/ --name kind --model mine.onelook --budget 3m
 """
