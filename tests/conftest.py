@@ -5,6 +5,7 @@ The photographs are crops of the two that scikit-learn ships (china.jpg, flower.
 
 import csv
 import os
+import shutil
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each of the processes that share the tests; read when torch is imported
@@ -18,6 +19,7 @@ from sklearn.datasets import load_sample_images
 
 from onelook import Geometry, Model
 from onelook.backbones.backbone import Backbone
+from onelook.backbones.engines import make_engine
 from onelook.training import depth_search
 
 SIDE = 128  # pixels of a scene
@@ -117,6 +119,20 @@ def tiny() -> Backbone:
     """A small network with random weights."""
     torch.manual_seed(0)
     return Backbone.load("random:test_efficientnet")
+
+
+@pytest.fixture(scope="session")
+def engines(lite0: Backbone, cache_root: Path) -> Path:
+    """The default network as onnxruntime takes it, prepared once."""
+    make_engine(lite0, cache_root / "engines")(torch.zeros(1, 3, 64, 64))
+    return cache_root / "engines"
+
+
+@pytest.fixture
+def fresh_cache(engines: Path, tmp_path: Path) -> Path:
+    """A cache without looks, in which the default network is prepared already."""
+    shutil.copytree(engines, tmp_path / "cache" / "engines")
+    return tmp_path / "cache"
 
 
 @pytest.fixture

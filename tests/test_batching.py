@@ -63,7 +63,7 @@ def test_a_padded_look_has_the_statistics_of_its_picture(tiny: Backbone, tmp_pat
 
 @pytest.mark.parametrize("freeze", ["stride16", "none"])
 def test_photos_of_mixed_shapes_are_learned_with_a_rate_that_falls_to_the_end(
-    freeze: str, lite0: Backbone, photos: Path, tmp_path: Path
+    freeze: str, lite0: Backbone, photos: Path, tmp_path: Path, fresh_cache: Path
 ) -> None:
     """Shapes as in VOC: seven sizes of input for 48 pictures, of which some have one or two; the last epoch still learns."""
     shapes = [(90, 60), (60, 90), (80, 80), (90, 30), (30, 90), (90, 75), (75, 90)]
@@ -73,7 +73,7 @@ def test_photos_of_mixed_shapes_are_learned_with_a_rate_that_falls_to_the_end(
         folder.mkdir(parents=True, exist_ok=True)
         Image.open(file).convert("RGB").resize((width, height)).save(folder / file.name)
     data = read(tmp_path / "data")
-    model = Model(lite0, Geometry(96), cache=tmp_path / "cache", device="cpu")
+    model = Model(lite0, Geometry(96), cache=fresh_cache, device="cpu")
     rates, counts = [], []
     epoch_of = TrainingSet._batched
 
@@ -98,12 +98,12 @@ def test_photos_of_mixed_shapes_are_learned_with_a_rate_that_falls_to_the_end(
     assert fitted.trained.held_out["accuracy"] > 0.7
 
 
-def test_boxes_and_masks_of_mixed_shapes(lite0: Backbone, tmp_path: Path) -> None:
+def test_boxes_and_masks_of_mixed_shapes(lite0: Backbone, tmp_path: Path, fresh_cache: Path) -> None:
     write_scenes(tmp_path, 12)
     for number, file in enumerate(sorted(tmp_path.glob("scene*.png"))):
         if number % 3 == 0:
             Image.open(file).crop((0, 0, 128, 200)).save(file)
-    model = Model(lite0, Geometry(128), cache=tmp_path / "cache", device="cpu")
+    model = Model(lite0, Geometry(128), cache=fresh_cache, device="cpu")
     for method in ("fcos", "yolo", "faster_rcnn", "localize"):
         data = read(tmp_path / "labels.csv", task="localize" if method == "localize" else "detect")
         model.fit(method, data, head=method, epochs=1, hold_out=False)

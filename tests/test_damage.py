@@ -104,9 +104,9 @@ class TestModelFiles:
 
 class TestCache:
     @pytest.fixture
-    def filled(self, lite0: Backbone, tmp_path: Path) -> tuple[Model, Path]:
+    def filled(self, lite0: Backbone, tmp_path: Path, fresh_cache: Path) -> tuple[Model, Path]:
         write_crops(tmp_path / "photos", 8)
-        model = Model(lite0, Geometry(64), cache=tmp_path / "cache", device="cpu")
+        model = Model(lite0, Geometry(64), cache=fresh_cache, device="cpu")
         model.fit("kind", read(tmp_path / "photos"), freeze="all", form="linear")
         (folder,) = (tmp_path / "cache" / "looks").iterdir()
         return model, folder

@@ -97,7 +97,7 @@ def test_regress_and_several_labels(model: Model, sizes_table: Path, photos: Pat
 
 
 def test_save_and_load_give_the_same_answers(model: Model, photos: Path, tmp_path: Path) -> None:
-    model.fit("kind", read(photos))
+    model.fit("kind", read(photos), freeze="all")
     model.save(tmp_path / "m.onelook")
     loaded = onelook.load(tmp_path / "m.onelook", device="cpu")
     assert raw_answers(loaded, "kind", photos) == raw_answers(model, "kind", photos)
@@ -108,7 +108,7 @@ def test_save_and_load_give_the_same_answers(model: Model, photos: Path, tmp_pat
 def test_balance_counts_classes_alike(model: Model, photos: Path) -> None:
     data = read(photos)
     few = data.pick([*range(24), *range(24, 28)])
-    model.fit("kind", few, balance=True)
+    model.fit("kind", few, balance=True, freeze="all")
     weights = model.heads["kind"].class_weights  # type: ignore[attr-defined]
     torch.testing.assert_close(weights, torch.tensor([28 / 48, 28 / 8]))
 
@@ -136,11 +136,11 @@ def test_ready_head_cuts_nothing(lite0: Backbone, cache_root: Path) -> None:
 
 
 def test_a_later_head_of_another_size_looks_apart(model: Model, photos: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    model.fit("kind", read(photos))
+    model.fit("kind", read(photos), freeze="all")
     before = raw_answers(model, "kind", photos)
     model.choose_geometry("fine", 96, None, Progress())
     assert "costs a second look" in capsys.readouterr().err
-    model.fit("fine", read(photos))
+    model.fit("fine", read(photos), freeze="all")
     assert model.geometry_of("fine").size == 96
     assert model.geometry_of("kind").size == 64
     assert profile(model).looks == 2
@@ -152,7 +152,7 @@ def test_a_later_head_of_another_size_looks_apart(model: Model, photos: Path, ca
 
 
 def test_price_adds_up(model: Model, photos: Path) -> None:
-    model.fit("kind", read(photos))
+    model.fit("kind", read(photos), freeze="all")
     bill = profile(model)
     look, head = bill.parts
     assert (look.part, head.part) == ("look", "kind")
@@ -168,8 +168,8 @@ def test_default_network_costs_what_its_paper_says(lite0: Backbone, cache_root: 
 
 def test_merge(lite0: Backbone, cache_root: Path, photos: Path) -> None:
     one, two = fresh(lite0, cache_root), fresh(lite0, cache_root)
-    one.fit("kind", read(photos))
-    two.fit("other", read(photos))
+    one.fit("kind", read(photos), freeze="all")
+    two.fit("other", read(photos), freeze="all")
     expected = raw_answers(two, "other", photos)
     one.merge(two)
     assert raw_answers(one, "other", photos) == expected
@@ -180,7 +180,7 @@ def test_merge(lite0: Backbone, cache_root: Path, photos: Path) -> None:
 class TestBadFiles:
     @pytest.fixture
     def saved(self, model: Model, photos: Path, tmp_path: Path) -> Path:
-        model.fit("kind", read(photos))
+        model.fit("kind", read(photos), freeze="all")
         model.save(tmp_path / "m.onelook")
         return tmp_path / "m.onelook"
 
@@ -219,7 +219,7 @@ class TestBadFiles:
 
 def test_random_backbones_travel_in_the_file(tiny: Backbone, photos: Path, tmp_path: Path) -> None:
     model = Model(tiny, Geometry(64), cache=tmp_path / "cache", device="cpu")
-    model.fit("kind", read(photos))
+    model.fit("kind", read(photos), epochs=1)
     model.save(tmp_path / "m.onelook")
     loaded = Model.load(tmp_path / "m.onelook", cache=tmp_path / "cache", device="cpu")
     assert loaded.backbone.fingerprint == tiny.fingerprint
@@ -248,7 +248,7 @@ class TestBadData:
             for file in sorted((photos / kind).iterdir())[:6]:
                 (tmp_path / kind / file.name).write_bytes(file.read_bytes())
         (tmp_path / "flower" / "bad.png").write_bytes(b"none")
-        fitted = model.fit("kind", read(tmp_path), progress=Progress())
+        fitted = model.fit("kind", read(tmp_path), progress=Progress(), freeze="all")
         assert fitted.images == 12
         assert [refused.path.name for refused in fitted.refused] == ["bad.png"]
         assert "bad.png: not a picture" in capsys.readouterr().err
@@ -284,7 +284,7 @@ class TestBadData:
             model.head("kind")
 
     def test_other_classes(self, model: Model, photos: Path, sizes_table: Path) -> None:
-        model.fit("kind", read(photos))
+        model.fit("kind", read(photos), freeze="all")
         with pytest.raises(DataError, match="head 'kind' knows flower, temple"):
             model.evaluate("kind", read(sizes_table, columns=["bright", "green"]))
 
@@ -312,7 +312,7 @@ def test_interrupting_while_looking_keeps_looks(lite0: Backbone, photos: Path, t
 
 
 def test_odd_pictures_are_answered(model: Model, photos: Path, tmp_path: Path) -> None:
-    model.fit("kind", read(photos))
+    model.fit("kind", read(photos), freeze="all")
     for size in ((1, 1), (1, 999), (2000, 10)):
         Image.new("RGB", size, "green").save(tmp_path / f"{size[0]}x{size[1]}.png")
     (tmp_path / "bad.png").write_bytes(b"x")

@@ -68,14 +68,14 @@ def test_the_others_find_some(method: str, least: float, scenes: Path, small: Mo
 def test_every_method_trains_and_answers(method: str, scenes: Path, small: Model, tmp_path: Path) -> None:
     few = data(scenes, "val")
     once = {} if HEADS[method].crops else {"epochs": 1}
-    small.fit("flowers", few.pick(range(6)), head=method, hold_out=False, **once)
+    small.fit("flowers", few.pick(range(4)), head=method, hold_out=False, **once)
     small.save(tmp_path / "m.onelook")
     found = Model.load(tmp_path / "m.onelook", device="cpu").evaluate("flowers", few.pick(range(6, 9)))
     assert found.metrics["n"] == 3
 
 
 def test_one_look_serves_boxes_points_and_classes(scenes: Path, photos: Path, small: Model, tmp_path: Path) -> None:
-    small.fit("flowers", data(scenes, "train"), head="detect", epochs=10, hold_out=False)
+    small.fit("flowers", data(scenes, "train"), head="detect", epochs=1, hold_out=False)
     small.fit("corner", data(scenes, "train", "keypoints"), head="keypoints", epochs=10, hold_out=False)
     small.fit("where", data(scenes, "train"), head="localize", epochs=20, hold_out=False)
     alone = {name: _parts(next(small.predict([scenes / "val" / "scene100.png"], heads=[name]))[name]) for name in small.heads}
@@ -223,7 +223,7 @@ class TestCommands:
 
     def test_compare(self, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         run("compare", scenes / "train" / "labels.csv", "--methods", "fcos,faster_rcnn", "--val", "0.25", "--size", "128", "--budget",
-        "20s",
+        "12s",
             "--report", tmp_path / "report", "--json", "--quiet")  # fmt: skip
         rows = json.loads(capsys.readouterr().out)["rows"]
         assert [row["method"] for row in rows] == ["fcos", "faster_rcnn"]

@@ -69,9 +69,9 @@ def test_a_tail_holds_the_stages_behind_its_cut_and_nothing_else(lite0: Backbone
 
 
 @pytest.mark.parametrize("freeze", [4, "stride8", "none"])
-def test_the_shared_part_keeps_every_byte(lite0: Backbone, photos: Path, tmp_path: Path, freeze: str | int) -> None:
+def test_the_shared_part_keeps_every_byte(lite0: Backbone, photos: Path, freeze: str | int, fresh_cache: Path) -> None:
     """Batch normalisation included; the tail's own statistics and weights move."""
-    model = Model(lite0, Geometry(64), cache=tmp_path, device="cpu")
+    model = Model(lite0, Geometry(64), cache=fresh_cache, device="cpu")
     before = state(lite0.network)
     fitted = model.fit("kind", read(photos), freeze=freeze, epochs=2)
     assert state(lite0.network) == before
@@ -92,8 +92,8 @@ def test_kept_statistics_are_kept(lite0: Backbone) -> None:
         assert bool(changed) == moves
 
 
-def test_the_file_keeps_a_tail_exactly_in_half_precision(lite0: Backbone, photos: Path, tmp_path: Path) -> None:
-    model = Model(lite0, Geometry(64), cache=tmp_path, device="cpu")
+def test_the_file_keeps_a_tail_exactly_in_half_precision(lite0: Backbone, photos: Path, tmp_path: Path, fresh_cache: Path) -> None:
+    model = Model(lite0, Geometry(64), cache=fresh_cache, device="cpu")
     model.fit("kind", read(photos), freeze=4, epochs=1)
     model.save(tmp_path / "m.onelook")
     (tail,) = model.heads["kind"].tails
@@ -113,9 +113,11 @@ def test_two_runs_give_equal_bytes(lite0: Backbone, photos: Path, tmp_path: Path
     assert files[0] == files[1]
 
 
-def test_heads_with_different_cuts_in_one_file(lite0: Backbone, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heads_with_different_cuts_in_one_file(
+    lite0: Backbone, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_cache: Path
+) -> None:
     """Shared stages run once for all heads, and no head changes another's answer by one bit."""
-    model = Model(lite0, Geometry(64), cache=tmp_path / "cache", device="cpu")
+    model = Model(lite0, Geometry(64), cache=fresh_cache, device="cpu")
     alone = {}
     for name, freeze in (("frozen", "all"), ("four", 4), ("eight", "stride8"), ("pixels", "none")):
         model.fit(name, read(photos), freeze=freeze, **({} if freeze == "all" else {"epochs": 1}))
@@ -133,32 +135,34 @@ def test_heads_with_different_cuts_in_one_file(lite0: Backbone, photos: Path, tm
 
 
 @pytest.mark.parametrize(("task", "columns"), [("regress", ["width"]), ("classify", ["bright", "green"])])
-def test_values_and_several_labels_behind_a_tail(lite0: Backbone, photos: Path, tmp_path: Path, task: str, columns: list[str]) -> None:
+def test_values_and_several_labels_behind_a_tail(
+    lite0: Backbone, photos: Path, tmp_path: Path, task: str, columns: list[str], fresh_cache: Path
+) -> None:
     rows = ["path,width,bright,green"]
     for file in sorted(photos.rglob("*.png")):
         pixels = np.asarray(Image.open(file))
         rows.append(f"{file},{pixels.shape[1]},{int(pixels.mean() > 110)},{int(pixels[..., 1].mean() > pixels[..., 0].mean())}")
     (tmp_path / "t.csv").write_text("\n".join(rows))
     data = read(tmp_path / "t.csv", task=task, columns=columns)
-    model = Model(lite0, Geometry(64), cache=tmp_path, device="cpu")
-    fitted = model.fit("x", data, head=task, freeze=4, epochs=4)
+    model = Model(lite0, Geometry(64), cache=fresh_cache, device="cpu")
+    fitted = model.fit("x", data, head=task, freeze=4, epochs=2)
     assert fitted.trained.held_out["n"] == 10
     assert next(model.predict(photos))["x"].to_json()
-    search = model.fit("y", data, head=task, budget=8).trained.search
+    search = model.fit("y", data, head=task, budget=5).trained.search
     assert search is not None
     tried = [trial for trial in search.evidence if trial.trial.startswith("tail")]  # also one for which there was no time says so
     assert tried or max(trial.metric or 0 for trial in search.evidence) == 1.0
 
 
 @pytest.mark.parametrize("freeze", [4, 0])
-def test_a_picture_that_is_alone_in_its_size(lite0: Backbone, tmp_path: Path, freeze: int) -> None:
+def test_a_picture_that_is_alone_in_its_size(lite0: Backbone, tmp_path: Path, freeze: int, fresh_cache: Path) -> None:
     """At 32 pixels the last map is 1 x 1: batch statistics of one picture would be none."""
     for number in range(9):
         size = (64, 20) if number == 8 else (32, 32)
         folder = tmp_path / "data" / ("a", "b")[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / f"{number}.png")
-    model = Model(lite0, Geometry(32), cache=tmp_path, device="cpu")
+    model = Model(lite0, Geometry(32), cache=fresh_cache, device="cpu")
     fitted = model.fit("x", read(tmp_path / "data"), freeze=freeze, epochs=1, views=1)
     assert fitted.images == 9
 

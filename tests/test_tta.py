@@ -112,10 +112,10 @@ def test_an_ensemble_is_the_mean_of_its_models(models: Sequence[Model], photos: 
     assert wide.gains[0].ms > 0
 
 
-def test_an_ensemble_of_other_classes(models: Sequence[Model], lite0: Backbone, photos: Path, tmp_path: Path) -> None:
+def test_an_ensemble_of_other_classes(models: Sequence[Model], lite0: Backbone, photos: Path, tmp_path: Path, fresh_cache: Path) -> None:
     files = sorted(photos.rglob("*.png"))
     (tmp_path / "t.csv").write_text("path,kind\n" + "\n".join(f"{file},{'even' if n % 2 else 'odd'}" for n, file in enumerate(files)))
-    other = Model(lite0, Geometry(64), cache=tmp_path, device="cpu")
+    other = Model(lite0, Geometry(64), cache=fresh_cache, device="cpu")
     other.fit("kind", read(tmp_path / "t.csv"), freeze="all")
     with pytest.raises(
         HeadError, match="no ensemble: head 'kind' is classify of flower, temple in the first model and classify of even, odd"
