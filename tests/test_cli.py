@@ -355,7 +355,8 @@ def test_readme_commands(run: Run, photos: Path, trained: Path, tmp_path: Path, 
     monkeypatch.setattr(dense, "FEWEST_EPOCHS", 1)
     monkeypatch.setattr(dense, "MOST_EPOCHS", 2)
     if " train " not in line:
-        Path("mine.onelook").write_bytes(trained.read_bytes())
+        for name in ("mine.onelook", "photos.onelook"):
+            Path(name).write_bytes(trained.read_bytes())
     files = sorted(photos.rglob("*.png"))[:12]
     Path("weights.csv").write_text("path,weight\n" + "\n".join(f"{file},{number}" for number, file in enumerate(files)))
     code, _, err = run(*line.split()[1:])

@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from onelook import Geometry, Model, read
-from onelook.answers.drawing import draw_answers
 from onelook.answers.segmentation import Segmentation
 from onelook.backbones.backbone import Backbone
 from onelook.cli import main
@@ -73,7 +72,7 @@ def test_answers_are_in_the_pictures_own_size(trained: Path, scenes: Path, tmp_p
         assert isinstance(answer, Segmentation)
         assert answer.mask.shape == answer.sure.shape == size[::-1]
         assert sum(answer.shares.values()) == pytest.approx(1.0)
-    assert draw_answers(next(model.predict([odd], instances="watershed"))).width >= 301
+    assert next(model.predict([odd], instances="watershed")).draw().width >= 301
 
 
 def test_ensembles_and_versions(trained: Path, scenes: Path) -> None:

@@ -104,11 +104,14 @@ def test_bad_sources(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no pictures in class folders"):
         read(tmp_path)
     (tmp_path / "x.txt").write_text("")
-    with pytest.raises(DataError, match="no classes found here; expected class folders, a table"):
+    with pytest.raises(DataError, match=r"no labelled pictures are recognised here; expected .*class folders, a table"):
         read(tmp_path / "x.txt")
     with pytest.raises(DataError, match="is no class of this head; it knows cat"):
         read(touch(tmp_path, "dog/1.png"), classes=("cat",))
     (tmp_path / "latin.csv").write_bytes("path,label\né.png,ü\n".encode("latin-1"))
+    (tmp_path / "é.png").touch()
+    assert read(tmp_path / "latin.csv").samples[0].path == tmp_path / "é.png"  # as spreadsheets on Windows write it
+    (tmp_path / "latin.csv").write_bytes(b"path,label\n\x00\xff.png,a\n")
     with pytest.raises(UnreadableError, match="UTF-8"):
         read(tmp_path / "latin.csv")
 

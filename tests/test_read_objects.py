@@ -68,7 +68,7 @@ class TestVoc:
     def test_findings_name_file_line_and_reason(self, voc: Path) -> None:
         data = read(voc, task="detect")
         kinds = {finding.kind: finding for finding in data.findings}
-        assert set(kinds) == {"zero-area", "inverted", "outside", "unreadable", "missing-annotation"}
+        assert set(kinds) == {"zero-area", "inverted", "outside", "unreadable", "missing-annotation", "renamed"}
         assert kinds["zero-area"].file.endswith("p2.xml:3")
         assert kinds["inverted"].file.endswith("p2.xml:5")
         outside = [finding.reason for finding in data.findings if finding.kind == "outside"]
@@ -136,7 +136,7 @@ class TestCoco:
         ]
         coco(tmp_path, annotations=wrong)
         kinds = [finding.kind for finding in read(tmp_path, task="detect").findings]
-        assert kinds == ["unknown-class", "unknown-picture", "malformed", "not-a-number"]
+        assert kinds == ["empty-class", "unknown-class", "unknown-picture", "malformed", "not-a-number"]
 
     def test_not_json(self, tmp_path: Path) -> None:
         path = coco(tmp_path)
@@ -174,8 +174,8 @@ class TestYolo:
         assert data.classes == ("cat", "dog")
         assert np.allclose(objects_of(data.samples[0]).boxes, [[40, 24, 60, 56], [10, 8, 30, 32]], atol=1e-3)
         assert [sample.side for sample in data.samples] == ["train", "val"]
-        assert [(finding.kind, finding.file.rsplit(":", 1)[1]) for finding in data.findings] == [
-            ("unknown-class", "2"), ("not-a-number", "4"), ("malformed", "5"),
+        assert [(finding.kind, finding.file.rsplit("/", 1)[1]) for finding in data.findings] == [
+            ("unknown-class", "train.txt:2"), ("not-a-number", "train.txt:4"), ("malformed", "train.txt:5"), ("no-label-file", "val.png"),
         ]  # fmt: skip
 
     def test_without_a_yaml_file(self, yolo: Path) -> None:

@@ -10,7 +10,6 @@ from PIL import Image
 
 from onelook.answers.answer import Answers
 from onelook.answers.canvas import contact_sheet
-from onelook.answers.drawing import draw_answers
 from onelook.answers.labels import Label
 from onelook.backbones.backbone import Backbone
 from onelook.backbones.engines import TorchEngine
@@ -62,7 +61,7 @@ def test_look_at_yields_every_picture_once(tiny: Backbone, photos: Path, tmp_pat
 def test_drawings_hold_the_picture_and_a_caption(photos: Path) -> None:
     path = sorted((photos / "flower").iterdir())[0]
     answers = Answers(path, {"kind": Label("花", 0.9, {"花": 0.9, "tree": 0.1})}, {"look": 1.0})
-    drawn = np.asarray(draw_answers(answers))
+    drawn = np.asarray(answers.draw())
     photo = np.asarray(Image.open(path).convert("RGB"))
     grow = drawn.shape[1] // photo.shape[1]
     assert np.array_equal(drawn[: photo.shape[0] * grow : grow, ::grow], photo)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from onelook.model import Model as Model
     from onelook.model import load as load
     from onelook.workflows.data import read as read
+    from onelook.workflows.train import train as train
 
 __version__ = "0.1.0"
 
@@ -34,8 +35,9 @@ _HOME = {
     "Needs": "onelook.looks.features",
     "load": "onelook.model",
     "read": "onelook.workflows.data",
+    "train": "onelook.workflows.train",
 }
-__all__ = ["Backbone", "FeatureCache", "Geometry", "Look", "Model", "Needs", "__version__", "load", "read"]
+__all__ = ["Backbone", "FeatureCache", "Geometry", "Look", "Model", "Needs", "__version__", "load", "read", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
@@ -23,9 +24,10 @@ from onelook.backbones.backbone import Backbone
 from onelook.backbones.engines import Engine, make_engine
 from onelook.backbones.weights import DEFAULT_BACKBONE
 from onelook.data.augment import recipe_by_name
+from onelook.data.in_memory import Named, Pictures
 from onelook.data.pictures import find_pictures
 from onelook.data.samples import Dataset
-from onelook.deadline import Deadline
+from onelook.deadline import NEVER, Deadline
 from onelook.errors import HeadError
 from onelook.facts import Facts
 from onelook.geometry.instances import How
@@ -57,6 +59,9 @@ class Model:
         self.heads: dict[str, AnyHead] = {}
         self.records: dict[str, HeadRecord] = {}
         self._apart: dict[str, Geometry] = {}  # heads that look at another size than the model, at the price of a look
+
+    def __repr__(self) -> str:
+        return f"<Model on {self.backbone.name}: {', '.join(f'{n} ({h.core.task})' for n, h in self.heads.items()) or 'no heads'}>"
 
     @staticmethod
     def new(
@@ -104,11 +109,12 @@ class Model:
             self._apart[name] = Geometry(**record.geometry)
 
     def fit(
-        self, name: str, data: Dataset, *, head: str | type[AnyHead] = "classify", freeze: str | int = "auto", budget: float | None = None,
-        deadline: Deadline | None = None, views: int | None = None, augment: str | None = None, epochs: int | None = None,
-        hold_out: bool = True, seed: int = 0, progress: Progress = QUIET, callback: Callback = no_callback, **options: object,
+        self, name: str, data: Dataset | Path | str, *, head: str | type[AnyHead] = "classify", freeze: str | int = "auto",
+        budget: float | None = None, deadline: Deadline | None = None, views: int | None = None, augment: str | None = None,
+        epochs: int | None = None, hold_out: bool = True, seed: int = 0, progress: Progress = QUIET, callback: Callback = no_callback,
+        **options: object,
     ) -> Fitted:  # fmt: skip
-        """Train head ``name`` on all of ``data`` from cached looks; other heads keep every bit.
+        """Train head ``name`` on all of ``data`` (or what a folder or file holds) from cached looks; other heads keep every bit.
 
         ``head``: a task (done the usual way), a method, or a class, also one of another package. ``options``: its own, see its ``Options``.
         ``freeze``: how much of the backbone stays frozen and shared: "all", "none", a number of stages, the name of the last frozen stage,
@@ -119,7 +125,7 @@ class Model:
         Raises DataError if what can be read cannot be learned from, HeadError for what the head has no use for, BudgetError, BackboneError.
         """
         kind = find_head(head)
-        own = make_options(kind, options)
+        own, data = make_options(kind, options), modelparts.dataset_of(data, kind)
         modelparts.check_request(name, kind, data, views)
         self.choose_geometry(name)
         request = Request(kind, own, freeze, budget, deadline or Deadline(budget), views, epochs, hold_out, callback, self._look_at_crops)
@@ -138,22 +144,24 @@ class Model:
         self.records[name] = replace(own, metrics=metrics or own.metrics, training=training or own.training)
 
     def predict(
-        self, pictures: Iterable[str | Path] | str | Path, *, heads: Sequence[str] | None = None, tta: str = "none",
+        self, pictures: Pictures, *, heads: Sequence[str] | None = None, tta: str = "none",
         conf: float | None = None, tiles: bool = False, instances: How | None = None,
     ) -> Iterator[Answers]:  # fmt: skip
-        """Answers for paths, folders and globs, in their order, lazily; an unreadable picture gives ``.error``.
+        """Answers for paths, folders, globs, PIL pictures, arrays (RGB, uint8), bytes and open files, in order, lazily; some as ``.error``.
 
         ``heads``: which to ask (default: all trained ones, or ``imagenet``). ``tta``: see ``onelook.looks.tta``; ``tiles``: see
         ``onelook.inference.tiles``; ``conf``, ``instances``: see ``AnswerOptions``. Raises HeadError for what no head here can do.
         """
-        pictures = [pictures] if isinstance(pictures, str | Path) else pictures
         names = list(heads or self.heads or [READY])
         options = modelparts.answer_options([self.head(name) for name in names], conf, instances)
-        for found in self.predictions(find_pictures(pictures), names, tta, tiles):
-            answers = {name: self.head(name).answer(prediction, options) for name, prediction in found.by_head.items()}
-            yield Answers(found.path, answers, found.ms, found.error)
+        with TemporaryDirectory(prefix="onelook-") as folder:
+            named = Named(Path(folder))
+            for found in self.predictions(find_pictures(named.paths(pictures)), names, tta, tiles):
+                answers = {name: self.head(name).answer(prediction, options) for name, prediction in found.by_head.items()}
+                path, picture = named.take(found.path)
+                yield Answers(path, answers, found.ms, found.error, picture)
 
-    def __call__(self, pictures: Iterable[str | Path] | str | Path) -> list[Answers]:
+    def __call__(self, pictures: Pictures) -> list[Answers]:
         """``predict`` as a list."""
         return list(self.predict(pictures))
 
@@ -171,28 +179,20 @@ class Model:
         return predict(paths, {name: self.head(name) for name in names}, extractors, tta_views(tta))
 
     def evaluate(
-        self,
-        name: str,
-        data: Dataset,
-        *,
-        tta: str = "none",
-        tiles: bool = False,
-        progress: Progress = QUIET,
-        deadline: Deadline | None = None,
-    ) -> Evaluated:
+        self, name: str, data: Dataset, *, tta: str = "none", tiles: bool = False, progress: Progress = QUIET, deadline: Deadline = NEVER,
+    ) -> Evaluated:  # fmt: skip
         """Judge head ``name`` on labelled pictures; a head that reads no maps is judged from cached looks where there are some.
 
         ``data`` must use the head's own classes. ``deadline``: where it comes too soon, fewer pictures are judged. Raises DataError.
         """
-        head, deadline = self.head(name), deadline or Deadline(None)
+        head = self.head(name)
         modelparts.check_classes(name, head, data)
         asked = {name: head} | ({BEFORE: modelparts.uncalibrated(head)} if head.core.calibrated else {})
         extractor = self.extractor(self.geometry_of(name))
         paths = [sample.path for sample in in_order(data, deadline)]
         if head.needs.maps or tta != "none":
-            found = (
-                self.predictions(paths, [name], tta, tiles) if tiles else predict(paths, asked, {extractor: list(asked)}, tta_views(tta))
-            )
+            views = {extractor: list(asked)}
+            found = self.predictions(paths, [name], tta, tiles) if tiles else predict(paths, asked, views, tta_views(tta))
         else:
             wanted = union([*candidate_needs(self.backbone.strides), head.needs])
             found = from_cache(asked, extractor, self.cache_root, paths, wanted, head.needs, progress, deadline)

@@ -12,6 +12,7 @@ from onelook import modelfile
 from onelook.backbones.backbone import Backbone
 from onelook.backbones.weights import Source, load_by_name
 from onelook.data.kinds import KINDS
+from onelook.data.read import read_kinds
 from onelook.data.samples import Dataset
 from onelook.errors import BackboneError, DataError, HeadError, ModelFileError, OnelookError
 from onelook.facts import Facts
@@ -104,6 +105,11 @@ def ready_head(backbone: Backbone) -> AnyHead:
     head = Classify(names, embedding=True, inputs=classifier.in_features, form="linear", standardize=False)
     head.last.load_state_dict(classifier.state_dict())
     return head.eval()
+
+
+def dataset_of(data: Dataset | Path | str, head: type[AnyHead]) -> Dataset:
+    """Labelled pictures, read for this head if they are a path."""
+    return data if isinstance(data, Dataset) else read_kinds(data, head.learns_from)
 
 
 def check_request(name: str, head: type[AnyHead], data: Dataset, views: int | None) -> None:

@@ -6,16 +6,21 @@ for answers in model.predict(["photo.jpg"]):
     print(answers["imagenet"].label, answers["imagenet"].probability)
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 
 from PIL import Image
 
-from onelook.answers.canvas import Colour
+from onelook.answers.canvas import Colour, with_caption, with_key
+from onelook.data.pictures import open_picture
 from onelook.facts import Facts
+
+SMALL, LARGE = 320, 4e7  # pixels of a side up to which pictures are enlarged, of all of them above which they are not
 
 
 class Answer(ABC):
@@ -42,18 +47,45 @@ class Answer(ABC):
 
 @dataclass(frozen=True)
 class Answers:
-    """All that a model says of one picture; ``ms``: milliseconds of the look and of each head; ``error``: why there is none."""
+    """All that a model says of one picture; ``ms``: milliseconds of the look and of each head; ``error``: why there is none.
+
+    ``picture``: of a picture that is no file.
+    """
 
     path: Path
     answers: Mapping[str, Answer] = field(default_factory=dict)
     ms: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+    picture: Image.Image | None = None
 
     def __getitem__(self, head: str) -> Any:
         return self.answers[head]
 
     def __str__(self) -> str:
         return self.error or "; ".join(f"{name} {answer}" for name, answer in self.answers.items())
+
+    def draw(self) -> Image.Image:
+        """The picture with one line per head in a band below it; small pictures are enlarged to be read. Raises PictureError."""
+        picture = self.picture or open_picture(self.path)
+        grow = max(1, math.ceil(SMALL / max(picture.width, 1)))
+        if grow > 1 and picture.width * grow * picture.height * grow < LARGE:
+            picture = picture.resize((picture.width * grow, picture.height * grow), Image.Resampling.NEAREST)
+        else:
+            grow = 1
+        for answer in self.answers.values():
+            picture = answer.draw(picture, grow)
+        for name, answer in self.answers.items():
+            key = answer.key()
+            picture = with_key(with_caption(picture, [f"{name}:"]), key) if key else with_caption(picture, [f"{name}: {answer}"])
+        return picture
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows."""
+        if self.error is not None:
+            return None
+        buffer = BytesIO()
+        self.draw().save(buffer, "PNG")
+        return buffer.getvalue()
 
     def to_json(self) -> Facts:
         if self.error is not None:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from onelook.data.pictures import open_picture
 from onelook.errors import OnelookError
 
+OURS = "onelook"
 Colour = tuple[int, int, int]
 INK, PAPER, GREY = (255, 255, 255), (24, 24, 28), (150, 150, 155)
 COLOURS = ((66, 133, 244), (234, 96, 53), (251, 188, 5), (52, 168, 83), (171, 71, 188), (0, 172, 193))
@@ -79,9 +81,23 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     """Write a picture where the user said. Raises OnelookError naming the file for a suffix or a folder that cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path)
+        if path.suffix.lower() == ".png":
+            marked = PngInfo()
+            marked.add_text("Software", OURS)
+            picture.save(path, pnginfo=marked)
+        else:
+            picture.save(path)
     except (OSError, ValueError) as error:
         raise OnelookError(f"{path}: cannot be written ({error}); name a .png or .jpg file in a folder of yours") from error
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a PNG says that onelook wrote it."""
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("Software") == OURS
+    except OSError:
+        return False
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -1,7 +1,9 @@
 """``onelook data check``, ``convert`` and ``views``: labelled pictures before training."""
 
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +23,10 @@ from onelook.cli.options import (
     say,
 )
 
+if TYPE_CHECKING:
+    from onelook.data.samples import Finding
+
+MOST_SHOWN = 10  # findings of a kind
 app = typer.Typer(help="Look at labelled pictures before training.", no_args_is_help=True)
 
 
@@ -33,7 +39,7 @@ def _group() -> None:
 def check(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Class folders, or a CSV with a path column.")],
     val: Annotated[Path | None, typer.Option(metavar="DATA", help="Validation pictures kept elsewhere.")] = None,
-    task: Task = "classify",
+    task: Task = None,
     train_split: TrainSplit = None,
     val_split: ValSplit = None,
     columns: Columns = None,
@@ -50,12 +56,21 @@ def check(
     if json:
         emit(report.to_json())
     else:
-        say(f"{report.found}: {report.pictures} pictures; " + ", ".join(f"{name} {n}" for name, n in report.classes.items()))
-        for finding in report.findings:
-            say(f"{finding.kind}: {finding.file}: {finding.reason}" + "".join(f"\n    {other}" for other in finding.others))
+        say(report.in_words())
+        _say_findings(report.findings)
         say(f"{len(report.findings)} findings" if report.findings else "nothing found")
     if not report.clean:
         raise typer.Exit(1)
+
+
+def _say_findings(findings: Sequence["Finding"]) -> None:
+    """Every finding; of a kind with many the first, and how many there are."""
+    for kind, same in groupby(findings, key=lambda finding: finding.kind):
+        of_kind = list(same)
+        for finding in of_kind[:MOST_SHOWN]:
+            say(f"{finding.kind}: {finding.file}: {finding.reason}" + "".join(f"\n    {other}" for other in finding.others))
+        if len(of_kind) > MOST_SHOWN:
+            say(f"{kind}: {len(of_kind) - MOST_SHOWN} more; all of them: --json")
 
 
 @app.command()
@@ -63,24 +78,29 @@ def convert(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Boxes or key points in any format that is read.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder for labels and pictures.")],
     to: Annotated[FormatName, typer.Option(help="The format to write.")],
-    task: Task = "detect",
+    task: Task = None,
     split: Annotated[str | None, typer.Option(metavar="NAME", help="Only this part of DATA.")] = None,
 ) -> None:
-    """Write boxes or key points in another format, pictures included.
+    """Write boxes or key points in another format, pictures included; exit code 1 if a label of DATA is not in what was written.
 
     Example: onelook data convert VOC2007/ --to yolo --out yolo/
     """
     from onelook.workflows.data import convert as run
 
-    written = run(data, out, to.value, task=task, split=split)
-    say(f"{written.describe()}; written as {to.value} into {out}")
+    done = run(data, out, to.value, task=task, split=split)
+    say(f"{done.data.describe()}; written as {to.value} into {out}: {done.written} of {done.labels} labels")
+    if done.written != done.labels:
+        say(f"{done.labels - done.written} labels are not in it: {to.value} cannot mark objects to be ignored (crowds, difficult ones)")
+    if not done.whole:
+        _say_findings(done.data.findings)
+        raise typer.Exit(1)
 
 
 @app.command()
 def views(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled pictures.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the sheet is written (.png or .jpg).")],
-    task: Task = "classify",
+    task: Task = None,
     augment: Augment = RecipeName.light,
     views: Annotated[int, typer.Option(min=1, max=64, help="Views of each picture.")] = 8,
     pictures: Annotated[int, typer.Option(min=1, max=64, help="How many pictures, spread over the data.")] = 6,

@@ -97,7 +97,7 @@ TrainSplit = Annotated[
 ValSplit = Annotated[
     str | None, typer.Option("--val-split", metavar="NAME|FILE.csv", rich_help_panel="Pictures", help="Which part of DATA only reports.")
 ]
-Task = Annotated[str, typer.Option("--task", metavar="TASK", help="What a head answers: classify, regress, detect ...")]
+Task = Annotated[str | None, typer.Option("--task", metavar="TASK", help="What a head answers (default: read off the data).")]
 ModelFile = Annotated[Path, typer.Option("--model", metavar="FILE", rich_help_panel="Model", help="The .onelook file.")]
 
 
@@ -136,6 +136,7 @@ def emit(result: object) -> None:
 def say(text: str = "") -> None:
     """A line for people on stdout."""
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:

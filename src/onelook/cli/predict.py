@@ -10,11 +10,11 @@ from onelook.cli.options import Device, DeviceOption, InstanceName, Json, Tiles,
 
 
 def predict(
-    pictures: Annotated[list[str], typer.Argument(metavar="PATH...", help="Pictures, folders, globs.")],
+    pictures: Annotated[list[str], typer.Argument(metavar="PATH...", help="Pictures, folders, globs; -: a picture or paths on stdin.")],
     model: Annotated[
         Path | None, typer.Option("--model", metavar="FILE", help="A .onelook file (default: the ready ImageNet head).")
     ] = None,
-    heads: Annotated[str | None, typer.Option(metavar="A,B", help="Which heads to ask (default: all).")] = None,
+    heads: Annotated[str | None, typer.Option("--head", "--heads", metavar="A,B", help="Which heads to ask (default: all).")] = None,
     draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Write pictures with their answers here.")] = None,
     conf: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Lowest score of boxes (default: 0.2; 0.001: all, to recompute AP).")
@@ -38,7 +38,8 @@ def predict(
     how: Any = instances.value if instances else None
     failed = count = 0
     written: set[Path] = set()
-    for answers in loaded.predict(pictures, heads=names(heads) or None, tta=tta.value, conf=conf, tiles=tiles, instances=how):
+    asked = [part for name in pictures for part in (_from_stdin() if name == "-" else [name])]
+    for answers in loaded.predict(asked, heads=names(heads) or None, tta=tta.value, conf=conf, tiles=tiles, instances=how):
         count += 1
         if answers.error is not None:
             failed += 1
@@ -48,12 +49,12 @@ def predict(
         elif answers.error is None:
             say(f"{answers.path}: {answers}")
         if draw is not None and answers.error is None:
-            from onelook.answers.drawing import draw_answers
+            from onelook.answers.canvas import save_picture
 
             draw.mkdir(parents=True, exist_ok=True)
-            draw_answers(answers).save(_unused(draw / f"{answers.path.stem}.png", written))
+            save_picture(answers.draw(), _unused(draw / f"{answers.path.stem}.png", written))
         if masks is not None and answers.error is None:
-            from onelook.answers.drawing import save_masks
+            from onelook.answers.mask_files import save_masks
 
             save_masks(answers, masks, _unused(masks / f"{answers.path.stem}.png", written))
     if count == 0:
@@ -62,11 +63,29 @@ def predict(
         raise typer.Exit(3)
 
 
+def _from_stdin() -> list[Any]:
+    """What stdin brings: paths, a line each, or the bytes of a picture."""
+    content = sys.stdin.buffer.read()
+    try:
+        lines = content.decode("utf-8", errors="surrogateescape") if b"\0" not in content[:8000] else ""
+    except UnicodeDecodeError:
+        lines = ""
+    return [line for line in lines.splitlines() if line.strip()] if lines else [content]
+
+
 def _unused(path: Path, written: set[Path]) -> Path:
-    """``path``, or the same with a number if this run has written one of that name already; it is added to ``written``."""
+    """``path``, or the same with a number if this run has written one of that name already; it is added to ``written``.
+
+    Raises DataError where a file is there that onelook did not write.
+    """
+    from onelook.answers.canvas import is_ours
+    from onelook.errors import DataError
+
     free, number = path, 1
     while free in written:
         number += 1
         free = path.with_name(f"{path.stem}~{number}{path.suffix}")
+    if free.exists() and not is_ours(free):
+        raise DataError(f"{free}: is there already and was not written by onelook; name another folder")
     written.add(free)
     return free

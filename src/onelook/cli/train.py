@@ -11,7 +11,6 @@ from onelook.cli.options import (
     DeviceOption,
     Ignore,
     Json,
-    ModelFile,
     ModeName,
     Quiet,
     RecipeName,
@@ -36,9 +35,15 @@ BACKBONE = "Any timm CNN, alexnet, googlenet; efficientnet_lite2 is worth a try 
 
 def train(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Class folders, a CSV, pictures with masks, or a COCO, YOLO or VOC set.")],
-    name: Annotated[str, typer.Option(help="The new head's name.", rich_help_panel=MODEL)],
-    model: ModelFile,
-    task: Annotated[str, typer.Option("--task", metavar="TASK", help="What the head answers.", rich_help_panel=MODEL)] = "classify",
+    name: Annotated[str | None, typer.Option(help="The new head's name (default: its task).", rich_help_panel=MODEL)] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The .onelook file, made if absent (default: the data's name here).", rich_help_panel=MODEL),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option("--task", metavar="TASK", help="What the head answers (default: read off the data).", rich_help_panel=MODEL),
+    ] = None,
     method: Annotated[
         str | None, typer.Option("--method", metavar="METHOD", help="How it is done (default: what measured best).", rich_help_panel=MODEL)
     ] = None,
@@ -86,7 +91,7 @@ def train(
 ) -> None:
     """Train a head from labelled pictures and put it into a model file.
 
-    Example: onelook train photos/ --task classify --name kind --model mine.onelook --val 0.25
+    Example: onelook train photos/ --val 0.25
     """
     from onelook.workflows.train import train as run
 

@@ -4,6 +4,7 @@ onelook data check photos/
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,17 +13,14 @@ from typing import Any
 import torch
 from PIL import Image
 
-from onelook.data.kinds import Single
 from onelook.data.pictures import ahead, open_picture, read_bytes
 from onelook.data.read import read_kinds
-from onelook.data.readers.folders import class_folders, is_picture, sides
-from onelook.data.samples import Dataset, Finding, Sample
+from onelook.data.samples import BENIGN, Dataset, Finding, Sample
 from onelook.errors import DataError, PictureError
 from onelook.facts import Facts
 
 TINY_CLASS = 10
 TINY_PICTURE = 16
-BENIGN = frozenset({"exif-orientation"})  # said, but no reason to fail
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,13 @@ class Report:
     pictures: int
     classes: dict[str, int]
     findings: tuple[Finding, ...]
+    sides: dict[str, int]
+
+    def in_words(self) -> str:
+        """What was read: pictures, by side where there are sides, and labels by class."""
+        sides = ", ".join(f"{count} {side}" for side, count in self.sides.items())
+        counts = ", ".join(f"{name} {count}" for name, count in self.classes.items())
+        return f"{self.found}: {self.pictures} pictures{f' ({sides})' if sides else ''}; {counts}"
 
     @property
     def clean(self) -> bool:
@@ -41,7 +46,14 @@ class Report:
 
     def to_json(self) -> Facts:
         findings = [finding.to_json() for finding in self.findings]
-        return {"found": self.found, "pictures": self.pictures, "classes": self.classes, "clean": self.clean, "findings": findings}
+        return {
+            "found": self.found,
+            "pictures": self.pictures,
+            "sides": self.sides,
+            "classes": self.classes,
+            "clean": self.clean,
+            "findings": findings,
+        }
 
 
 def check(
@@ -70,24 +82,11 @@ def check(
             data, samples, beside = _same_names(data, samples, beside)
         samples = [_on_side(sample, "train") for sample in samples] + [_on_side(sample, "val") for sample in beside.samples]
         read_of += [finding for finding in beside.findings if finding not in read_of]
-    folders = _of_folders(source) if data.kind == Single.name and source.is_dir() else ()
-    findings = [*read_of, *folders, *_of_classes(data, samples), *_of_pictures(samples, data)]
+    findings = [*read_of, *_of_classes(data, samples), *_of_pictures(samples, data)]
     order = {"unreadable": 0, "not-a-picture": 1, "leak": 2, "two-labels": 3, "duplicate": 4}
     findings.sort(key=lambda finding: (order.get(finding.kind, 9), finding.kind, finding.file))
-    return Report(data.found, len(samples), data.counts(), tuple(findings))
-
-
-def _of_folders(root: Path) -> Iterator[Finding]:
-    """Empty class folders and files that are no pictures."""
-    if not root.is_dir():
-        return
-    for folder in sides(root).values():
-        for name, files in class_folders(folder).items():
-            for file in files:
-                if not is_picture(file):
-                    yield Finding("not-a-picture", str(file), f"its name does not end like a picture's; it is skipped (class {name})")
-            if not any(map(is_picture, files)):
-                yield Finding("empty-class", str(folder / name), f"class {name} has no pictures")
+    sides = Counter(sample.side for sample in samples if sample.side)
+    return Report(data.found, len(samples), data.counts(), tuple(findings), dict(sides))
 
 
 def _of_classes(data: Dataset, samples: list[Sample]) -> Iterator[Finding]:

@@ -4,21 +4,38 @@ onelook data convert VOCdevkit/VOC2007 --to yolo --out yolo/ --task detect
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from onelook.data.read import read_kinds
-from onelook.data.samples import Dataset
+from onelook.data.samples import BENIGN, Dataset, objects_of
 from onelook.data.writers import WRITERS
 from onelook.errors import DataError, DiskError
 
 
-def convert(source: Path, out: Path, form: str, *, kinds: Sequence[str] = ("objects",), split: str | None = None) -> Dataset:
-    """Write what ``source`` holds as ``form`` (coco, voc, yolo, csv) into the empty folder ``out``; what was read.
+@dataclass(frozen=True)
+class Converted:
+    """What was read, how many labels of it, and how many of them the new files hold when they are read again."""
+
+    data: Dataset
+    labels: int
+    written: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether every label that the source holds is there."""
+        return self.written == self.labels and all(finding.kind in BENIGN for finding in self.data.findings)
+
+
+def convert(source: Path, out: Path, form: str, *, kinds: Sequence[str] = ("objects",), split: str | None = None) -> Converted:
+    """Write what ``source`` holds as ``form`` (coco, voc, yolo, csv) into the empty folder ``out``, and read it again to count.
 
     ``kinds``: of targets that are wanted. Raises DataError for what cannot be written so, DiskError.
     """
     if form not in WRITERS:
         raise DataError(f"--to {form}: unknown; use one of {', '.join(WRITERS)}")
+    if out.resolve() == source.resolve():
+        raise DataError(f"{out}: is the data itself; name a new folder")
     data = read_kinds(source, kinds, split=split)
     writer = WRITERS[form]
     if data.kind not in writer.takes:
@@ -34,4 +51,9 @@ def convert(source: Path, out: Path, form: str, *, kinds: Sequence[str] = ("obje
         writer.write(data, out)
     except OSError as error:
         raise DiskError(f"{out}: cannot be written ({error.strerror})") from error
-    return data
+    return Converted(data, _labels(data), _labels(read_kinds(out, kinds)))
+
+
+def _labels(data: Dataset) -> int:
+    """How many objects there are, ignored ones included."""
+    return sum(len(objects_of(sample)) for sample in data.samples)

@@ -4,6 +4,7 @@ python -c "from onelook.data.pictures import open_picture; print(open_picture('p
 """
 
 import hashlib
+import os
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +22,10 @@ from onelook.errors import PictureError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jfif", ".jpe", ".pgm", ".ppm", ".pbm"})
+BITS = (8, 10, 12, 14, 16)  # that the values of a 16-bit file may use
+FILMS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
+PHONE = frozenset({".heic", ".heif"})
 LARGEST_PIXELS = 178_956_970  # PIL's own bound against decompression bombs: twice 1 GiB / 4 / 3
 
 
@@ -58,8 +62,8 @@ def _opened(path: Path | str, content: bytes | None = None) -> Image.Image:
 def open_picture(path: Path | str, *, content: bytes | None = None, at_least: int | None = None) -> Image.Image:
     """One picture as 8-bit RGB, upright.
 
-    EXIF orientation is applied; transparency is laid on white; of an animation the first frame is taken; 16-bit and
-    float greys are scaled to 0..255 by their type's range (floats and 32-bit integers by their own minimum and maximum).
+    EXIF orientation is applied; transparency is laid on white; of an animation the first frame is taken; 16-bit
+    greys are scaled to 0..255 by the bits that they use (10, 12, 14 or 16), floats and 32-bit integers by their own minimum and maximum.
     ``content``: the file's bytes, if read already. ``at_least``: JPEGs may be decoded at 1/2, 1/4 or 1/8 size as long
     as the shorter side keeps this many pixels. Raises PictureError.
     """
@@ -69,7 +73,7 @@ def open_picture(path: Path | str, *, content: bytes | None = None, at_least: in
                 shrink = max(1, min(picture.size) // at_least)
                 picture.draft("RGB", (picture.width // shrink, picture.height // shrink))
             picture.load()
-            return _to_rgb(ImageOps.exif_transpose(picture))
+            return to_rgb(ImageOps.exif_transpose(picture))
     except Image.DecompressionBombError as error:
         raise PictureError(f"{path}: larger than {LARGEST_PIXELS / 1e6:.0f} million pixels; save it smaller first") from error
     except FileNotFoundError as error:
@@ -106,6 +110,16 @@ def picture_size(path: Path | str, content: bytes | None = None) -> tuple[int, i
         raise PictureError(f"{path}: not a picture that can be read") from error
 
 
+def stored_turn(path: Path | str) -> int:
+    """EXIF's orientation of a picture: 1 as it lies, 5 to 8 stored on its side. Raises PictureError."""
+    try:
+        with _QUIET, _opened(path) as picture:
+            turn = int(picture.getexif().get(0x0112, 1))
+    except Exception as error:  # as in open_picture: decoders raise whatever they like
+        raise PictureError(f"{path}: not a picture that can be read") from error
+    return turn if 1 <= turn <= 8 else 1
+
+
 def read_bytes(path: Path | str) -> tuple[bytes, str]:
     """A file's bytes and their content hash (32 hex digits). Raises PictureError."""
     try:
@@ -113,6 +127,44 @@ def read_bytes(path: Path | str) -> tuple[bytes, str]:
     except OSError as error:
         raise PictureError(f"{path}: {error.strerror or error}") from error
     return content, hashlib.sha256(content).hexdigest()[:32]
+
+
+def is_picture(file: Path) -> bool:
+    """Whether a file's name says that it is a picture."""
+    return file.suffix.lower() in SUFFIXES
+
+
+def why_no_picture(file: Path) -> str:
+    """Why a file is not taken for a picture."""
+    if file.suffix.lower() in PHONE:
+        return "HEIC is not read without pillow-heif (pip install pillow-heif), or save it as JPEG"
+    return "its name does not end like a picture's"
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Every file in a folder and the folders in it, sorted; links are followed, each folder once.
+
+    Hidden files and folders (``.ipynb_checkpoints``, ``._photo.jpg``) are not there, nor is what archives of other systems leave.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
+        real = os.path.realpath(root)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        found += [Path(root, name) for name in files if not name.startswith(".")]
+    return sorted(found)
+
+
+def refuse_elsewhere(name: str) -> None:
+    """Raise PictureError for an address or a film, saying what to do."""
+    if "://" in name:
+        raise PictureError(f"{name}: nothing is fetched from the network; save the picture and give its path")
+    if Path(name).suffix.lower() in FILMS:
+        raise PictureError(f"{name}: films are not read; save pictures of it first, such as: ffmpeg -i {name} -r 1 frames/%05d.jpg")
 
 
 def find_pictures(patterns: Iterable[str | Path]) -> Iterator[Path]:
@@ -123,8 +175,9 @@ def find_pictures(patterns: Iterable[str | Path]) -> Iterator[Path]:
     seen: set[Path] = set()
     for pattern in patterns:
         path = Path(pattern)
+        refuse_elsewhere(str(pattern))
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and _is_visible(file, path))
+            found = list(filter(is_picture, files_in(path)))
         elif path.exists() or not any(sign in str(pattern) for sign in "*?["):
             found = [path]
         else:
@@ -150,20 +203,15 @@ def ahead(work: Callable[[Item], Result], items: Iterable[Item], *, workers: int
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _is_visible(file: Path, root: Path) -> bool:
-    return not any(part.startswith(".") for part in file.relative_to(root).parts)
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """8-bit RGB of any mode: transparency on white, 16-bit values by the number of bits that they use, floats by their own range."""
     if picture.mode in ("I;16", "I;16B", "I;16L", "I;16N"):
-        return Image.fromarray((np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
+        return _of_bits(np.asarray(picture).astype(np.uint16))
     if picture.mode in ("I", "F"):
         values = np.asarray(picture).astype(np.float64)
-        deep = picture.mode == "I" and values.min() >= 0 and 255 < values.max() <= 65535  # a 16-bit PNG, as older PIL opens it
-        if deep:
-            low, high = 0.0, 65535.0
-        else:
-            low, high = float(values.min()), float(values.max())
+        if picture.mode == "I" and values.min() >= 0 and 255 < values.max() <= 65535:  # a 16-bit PNG, as older PIL opens it
+            return _of_bits(values.astype(np.uint16))
+        low, high = float(values.min()), float(values.max())
         scaled = (values - low) / (high - low or 1.0) * 255
         return Image.fromarray(np.nan_to_num(scaled).astype(np.uint8)).convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
@@ -171,3 +219,9 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(white, picture).convert("RGB")
     return picture.convert("RGB")
+
+
+def _of_bits(values: np.ndarray) -> Image.Image:
+    """16-bit values as 8-bit RGB: cameras that have 10, 12 or 14 bits leave the rest of the 16 empty."""
+    bits = next(bits for bits in BITS if int(values.max(initial=0)) < 1 << bits)
+    return Image.fromarray((values >> (bits - 8)).astype(np.uint8)).convert("RGB")

@@ -3,20 +3,24 @@
 python -c "from onelook import read; print(read('photos/').describe())"
 """
 
+import hashlib
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from onelook.data.kinds import KINDS, AnyKind, Target
+from onelook.data.pictures import SUFFIXES
 from onelook.errors import DataError
 from onelook.facts import Facts
 from onelook.geometry.masks import Mask
 from onelook.geometry.objects import Layout, Objects
 
-TRAIN_NAMES, VAL_NAMES = ("train", "training"), ("val", "valid", "validation", "test")
+# findings that are said, but nothing is lost or wrong by them
+BENIGN = frozenset({"exif-orientation", "turned-labels", "scaled-labels", "group-name"})
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,9 @@ class Dataset:
 
     def describe(self) -> str:
         """What was read, in one line."""
-        left = f"; {len(self.findings)} findings (see: onelook data check)" if self.findings else ""
+        counted = Counter(finding.kind for finding in self.findings)
+        kinds = ", ".join(f"{count} {kind}" for kind, count in counted.most_common())
+        left = f"; findings: {kinds} (see: onelook data check)" if self.findings else ""
         counts = ", ".join(f"{name} {n}" for name, n in self.counts().items())
         return f"{self.found}: {len(self.samples)} pictures; {self.targets.described}{counts}{left}"
 
@@ -96,6 +102,14 @@ class Dataset:
         if len(self) < 2:
             raise DataError(f"{self.source}: {len(self)} usable pictures; at least 2 are needed")
         self.targets.refuse([sample.target for sample in self.samples], self.classes, self.source)
+
+
+def shared_pictures(one: Dataset, other: Dataset) -> list[Path]:
+    """The pictures of ``other`` whose bytes are those of a picture of ``one``; only files of equal size are read."""
+    ours, theirs = ({sample.path: sample.path.stat().st_size for sample in data.samples if sample.path.is_file()} for data in (one, other))
+    sizes = set(ours.values()) & set(theirs.values())
+    known = {hashlib.sha256(path.read_bytes()).digest() for path, size in ours.items() if size in sizes}
+    return [path for path, size in theirs.items() if size in sizes and hashlib.sha256(path.read_bytes()).digest() in known]
 
 
 def objects_of(sample: Sample) -> Objects:
@@ -122,10 +136,13 @@ def _right_of(match: re.Match[str]) -> str:
 
 
 def place_picture(path: Path, folder: Path) -> Path:
-    """Put a picture into a folder under its own name (with a number if that is taken by another): a hard link, or a copy."""
+    """Put a picture into a folder under its own name, with a number if another has that name, or has it but for the suffix.
+
+    A hard link, or a copy.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     placed, number = folder / path.name, 1
-    while placed.exists() and not _same_content(placed, path):
+    while _is_taken(placed, path):
         number += 1
         placed = folder / f"{path.stem}~{number}{path.suffix}"
     if not placed.exists():
@@ -136,5 +153,9 @@ def place_picture(path: Path, folder: Path) -> Path:
     return placed
 
 
-def _same_content(one: Path, other: Path) -> bool:
-    return one.samefile(other) or (one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes())
+def _is_taken(placed: Path, path: Path) -> bool:
+    """Whether the name belongs to another picture already; its labels would be those of a file of the same stem."""
+    if placed.exists():
+        return not placed.samefile(path)
+    others = (placed.with_suffix(suffix) for suffix in SUFFIXES if suffix != placed.suffix)
+    return any(other.exists() for other in others)

@@ -6,6 +6,7 @@ onelook train photos/ --val 0.25 --seed 0 ...      # writes the split down besid
 import csv
 import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +18,18 @@ from onelook.errors import DataError
 def split(data: Dataset, share: float, seed: int) -> tuple[list[int], list[int]]:
     """Indices of training and validation samples; ``share`` of them go to validation.
 
-    Classes keep their shares (as far as their sizes allow; a class of one stays in training); no group is parted.
+    Classes keep their shares (as far as their sizes allow; a class of one stays in training). No group is parted: the share is then as near
+    as the groups allow.
     """
     if not 0 < share < 1:
         raise DataError(f"--val {share:g}: give a share between 0 and 1, such as 0.25, or a folder")
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
+    from sklearn.model_selection import StratifiedShuffleSplit
 
     labels = strata(data)
     if any(sample.group is not None for sample in data.samples):
-        folds = max(2, round(1 / share))
-        order = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        train, val = next(order.split(labels, labels, groups(data)))
-        return sorted(map(int, train)), sorted(map(int, val))
+        folds = _group_folds(data, labels, round(1 / share), seed)
+        held = min(range(int(folds.max()) + 1), key=lambda fold: (abs(float((folds == fold).mean()) - share), fold))
+        return np.flatnonzero(folds != held).tolist(), np.flatnonzero(folds == held).tolist()
     counts = np.bincount(labels)
     single = [index for index, label in enumerate(labels) if counts[label] < 2]
     rest = np.array([index for index, label in enumerate(labels) if counts[label] >= 2], dtype=int)
@@ -42,17 +43,37 @@ def split(data: Dataset, share: float, seed: int) -> tuple[list[int], list[int]]
 
 def assign_folds(data: Dataset, count: int, seed: int) -> np.ndarray:
     """For every sample the fold (0..count-1) in which it is held out; stratified, groups kept together."""
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+    from sklearn.model_selection import StratifiedKFold
 
     labels = strata(data)
     count = max(2, min(count, len(data)))
-    folds = np.zeros(len(data), dtype=np.int64)
     if any(sample.group is not None for sample in data.samples):
-        parts = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(labels, labels, groups(data))
-    elif np.bincount(labels).max() < count:
+        return _group_folds(data, labels, count, seed)
+    if np.bincount(labels).max() < count:
         return np.random.default_rng(seed).permutation(len(data)) % count
-    else:
-        parts = StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels)
+    return _numbered(StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels), len(data))
+
+
+def _group_folds(data: Dataset, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """For every sample its fold, groups kept together; fewer folds than ``count`` where there are fewer groups.
+
+    Raises DataError where all are of one group.
+    """
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+    of = groups(data)
+    count = max(2, min(count, len(set(of))))
+    if len(set(of)) < 2:
+        raise DataError(f"{data.source}: all {len(data)} pictures are of one group ({of[0]}), which is never parted; at least 2 are needed")
+    if np.bincount(labels).max() < count:
+        return _numbered(GroupKFold(count).split(labels, labels, of), len(data))
+    folds = _numbered(StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(labels, labels, of), len(data))
+    return folds if len(set(folds.tolist())) == count else _numbered(GroupKFold(count).split(labels, labels, of), len(data))
+
+
+def _numbered(parts: Iterable[tuple[np.ndarray, np.ndarray]], count: int) -> np.ndarray:
+    """The number of the part that holds each sample out."""
+    folds = np.zeros(count, dtype=np.int64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # classes smaller than the number of folds are fine here
         for fold, (_, held) in enumerate(parts):

@@ -75,7 +75,7 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
     ``placed``: whether answers have places in the picture. ``calibrated``: whether ``temperature`` makes probabilities of scores.
     ``large``: whether predictions are too large to be kept for many pictures. ``tiled``: whether it can look piece by piece.
     ``crops``: whether it looks at crops itself, through the network that ``bind`` gives it. ``answer_options``: which of
-    ``AnswerOptions`` it knows.
+    ``AnswerOptions`` it knows. ``named_only``: whether it is taken only where its task is named, not read off the data.
     """
 
     task: ClassVar[str]
@@ -91,6 +91,7 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
     tiled: ClassVar[bool] = False
     crops: ClassVar[bool] = False
     answer_options: ClassVar[tuple[str, ...]] = ()
+    named_only: ClassVar[bool] = False
 
     classes: tuple[str, ...]
     temperature: float = 1.0  # what scores are divided by

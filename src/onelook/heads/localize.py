@@ -73,6 +73,7 @@ class Localize(PlaceHead[Votes]):
     """
 
     task = method = "localize"
+    named_only = True
     usual = Usual(views=8, pictures_seen=6_400)
     Options = LocalizeOptions
 

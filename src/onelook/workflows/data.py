@@ -9,29 +9,31 @@ from pathlib import Path
 from onelook.data import check as checking
 from onelook.data import convert as converting
 from onelook.data.check import Report
+from onelook.data.convert import Converted
 from onelook.data.read import read_kinds
 from onelook.data.samples import Dataset
 from onelook.heads import kinds_of
+from onelook.workflows.tasks import guess_task
 
 
 def read(
     source: Path | str,
     *,
-    task: str = "classify",
+    task: str | None = None,
     columns: Sequence[str] = (),
     group: str | None = None,
     classes: Sequence[str] = (),
     split: str | None = None,
     ignore: Sequence[str] = (),
 ) -> Dataset:
-    """Read labelled pictures for ``task``; the rest as ``onelook.data.read.read_kinds`` says it."""
-    return read_kinds(source, kinds_of(task), columns=columns, group=group, classes=classes, split=split, ignore=ignore)
+    """Read labelled pictures for ``task`` (default: read off the data); the rest as ``onelook.data.read.read_kinds`` says it."""
+    return read_kinds(source, _kinds(source, task), columns=columns, group=group, classes=classes, split=split, ignore=ignore)
 
 
 def check(
     source: Path | str,
     *,
-    task: str = "classify",
+    task: str | None = None,
     columns: Sequence[str] = (),
     val: Path | str | None = None,
     train_split: str | None = None,
@@ -40,10 +42,14 @@ def check(
 ) -> Report:
     """What is wrong with pictures that are labelled for ``task``, see ``onelook.data.check``."""
     return checking.check(
-        source, kinds=kinds_of(task), columns=columns, val=val, train_split=train_split, val_split=val_split, ignore=ignore
+        source, kinds=_kinds(source, task), columns=columns, val=val, train_split=train_split, val_split=val_split, ignore=ignore
     )
 
 
-def convert(source: Path, out: Path, form: str, *, task: str = "detect", split: str | None = None) -> Dataset:
+def convert(source: Path, out: Path, form: str, *, task: str | None = None, split: str | None = None) -> Converted:
     """Write what ``source`` holds for ``task`` in another format, see ``onelook.data.convert``."""
-    return converting.convert(source, out, form, kinds=kinds_of(task), split=split)
+    return converting.convert(source, out, form, kinds=_kinds(source, task), split=split)
+
+
+def _kinds(source: Path | str, task: str | None) -> tuple[str, ...]:
+    return kinds_of(task or guess_task(source).task)

@@ -1,7 +1,7 @@
 """From a data set on disk to a head in a model file: what ``onelook train`` does.
 
-from onelook.workflows.train import train
-train("photos/", name="kind", model_path="mine.onelook", val="0.25")
+import onelook
+onelook.train("photos/", val="0.25")
 """
 
 import csv
@@ -19,7 +19,7 @@ from onelook.backbones.weights import DEFAULT_BACKBONE
 from onelook.data.augment import recipe_by_name
 from onelook.data.kinds import Masks
 from onelook.data.read import read_kinds
-from onelook.data.samples import Dataset
+from onelook.data.samples import Dataset, shared_pictures
 from onelook.data.split import split, write_split
 from onelook.deadline import NEVER, Deadline
 from onelook.errors import BackboneError, HeadError
@@ -37,6 +37,7 @@ from onelook.report.tensorboard import require_tensorboard, write_tensorboard
 from onelook.report.views import views_sheet
 from onelook.training import depth_search
 from onelook.training.loop import Step, log_steps
+from onelook.workflows.tasks import guess_task
 
 FEWEST_JUDGED = 30  # validation pictures whose figures say more than those of held-out training pictures
 SAVING, JUDGING = 1.0, 1.25  # seconds kept for writing; times the time of looks that is kept for judging
@@ -52,7 +53,8 @@ class Split:
 
 
 def train(
-    source: Path | str, *, name: str, model_path: Path | str, task: str = "classify", method: str | None = None, val: str | None = None,
+    source: Path | str, *, name: str | None = None, model_path: Path | str | None = None, task: str | None = None,
+    method: str | None = None, val: str | None = None,
     train_split: str | None = None, val_split: str | None = None, columns: Sequence[str] = (), ignore: Sequence[str] = (),
     group: str | None = None, backbone: str | None = None, weights: Path | None = None, freeze: str = "auto", budget: float | None = None,
     epochs: int | None = None, views: int | None = None, augment: str | None = None, size: int | None = None, geometry: Mode | None = None,
@@ -61,7 +63,8 @@ def train(
 ) -> Facts:  # fmt: skip
     """Train head ``name`` from labelled pictures and put it into ``model_path``, which is made if absent.
 
-    ``task``, ``method``: which head; ``options``: its own (see ``onelook train --help``).
+    ``task``, ``method``: which head (default: read off the data, and said); ``options``: its own (see ``onelook train --help``). ``name``:
+    by default the task; ``model_path``: by default the data's name with ``.onelook``, in the current folder.
     ``val``: a folder, a table, or a share such as "0.25"; these pictures only report. Without it, the split that the
     source itself makes is used; if it makes none, all pictures train and the metrics are those of held-out training pictures.
     ``train_split``, ``val_split``: which parts of the source train and report, as the source names them (``onelook.data.read``).
@@ -73,11 +76,18 @@ def train(
     deadline = Deadline(budget, begun)
     if tensorboard is not None:
         require_tensorboard()
-    head, model_path = find_head(task, method), Path(model_path)
+    if task is None:
+        guess = guess_task(source)
+        progress.say(guess.in_words())
+        task = guess.task
+    head, name = find_head(task, method), name or task
+    model_path = Path(model_path) if model_path is not None else Path(f"{Path(source).resolve().stem}.onelook")
     own = make_options(head, options)
     modelfile.check_writable(model_path)
     pictures = _read(source, head, val, train_split, val_split, columns, ignore, group, seed)
     progress.say(pictures.train.describe())
+    if pictures.val is not None:
+        _say_held_back(pictures.train, pictures.val, val, progress)
     torch.manual_seed(seed)  # of a network that starts from random weights
     model = _open(model_path, name, backbone, weights, device, replace)
     if model.geometry is None and size is None:
@@ -125,6 +135,18 @@ def train(
     return result
 
 
+def _say_held_back(learned: Dataset, held: Dataset, val: str | None, progress: Progress) -> None:
+    """What there is to know of validation pictures before training: findings, their share where groups decide it, those that train, too."""
+    if held.source != learned.source:
+        progress.say(f"validation: {held.describe()}")
+    if val is not None and is_share(val) and any(sample.group is not None for sample in learned.samples):
+        share = len(held) / (len(held) + len(learned))
+        progress.say(f"{len(held)} pictures held back, {share:.0%} for the {float(val):.0%} asked for: no group is parted")
+    same = shared_pictures(learned, held)
+    if same:
+        progress.say(f"{len(same)} of {len(held)} validation pictures train as well (such as {same[0]}): the figures flatter")
+
+
 def divide(data: Dataset, val: Dataset | str | None, *, columns: Sequence[str] = (), ignore: Sequence[str] = (), seed: int = 0) -> Split:
     """Which pictures train and which only report, as ``train`` describes it; ``val`` may have been read already."""
     trained = data.pick([index for index, sample in enumerate(data.samples) if sample.side != "val"])
@@ -155,9 +177,8 @@ def _read(
     """Both sides, read. Raises DataError, HeadError for what is asked of pictures that have no use for it."""
     data = read_kinds(source, head.learns_from, columns=columns, group=group, split=train_split, ignore=ignore)
     table = Path(source).is_file()
-    for option, given in (("columns", columns), ("group", group)):
-        if given and not (table and data.targets.columns(data.classes)):
-            raise HeadError(f"--{option}: is for a table of labels; {data.found} has no columns of labels")
+    if columns and not (table and data.targets.columns(data.classes)):
+        raise HeadError(f"--columns: is for a table of labels; {data.found} has no columns of labels")
     if ignore and data.kind != Masks.name:
         raise HeadError(f"--ignore: is for masks; these are {data.targets.noun}")
     other: Dataset | str | None = val

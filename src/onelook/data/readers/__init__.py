@@ -3,23 +3,57 @@
 The first that gives a wanted kind of targets and recognises the source reads it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from onelook.data.readers import coco, coco_masks, folders, joints, masks, object_table, table, voc, yolo
+from onelook.data.readers import (
+    coco,
+    createml,
+    cvat,
+    folders,
+    joints,
+    label_studio,
+    labelme,
+    masks,
+    object_table,
+    supervisely,
+    table,
+    via,
+    voc,
+    yolo,
+)
 from onelook.data.readers.request import Reader, Request
 
 READERS: tuple[Reader, ...] = (
     object_table.NAMED,
     joints.READER,
     coco.READER,
+    labelme.READER,
+    label_studio.READER,
+    via.READER,
+    createml.READER,
+    supervisely.READER,
+    cvat.READER,
+    masks.READER,
     yolo.READER,
     voc.READER,
     object_table.READER,
-    coco_masks.READER,
-    masks.READER,
     folders.READER,
     table.READER,
 )
+
+
+def expected(kinds: Sequence[str] = ()) -> list[str]:
+    """What labelled pictures look like, of these kinds of targets or of all."""
+    return [reader.expects for reader in READERS if reader.expects and (not kinds or set(reader.gives) & set(kinds))]
+
+
+def kinds_in(source: Path) -> tuple[str, ...]:
+    """The kinds of targets that a source holds by the first reader that recognises it, the likeliest first; none if no reader does."""
+    for reader in READERS:
+        if reader.recognises(source, Request(reader.gives)):
+            return reader.kinds(source)
+    return ()
 
 
 def reader_of(source: Path, request: Request) -> Reader | None:

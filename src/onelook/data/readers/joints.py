@@ -70,7 +70,7 @@ def _recognised(source: Path, request: Request) -> bool:
 def _read_dataset(source: Path, request: Request) -> Dataset:
     file = is_joints(source)
     assert file is not None
-    return assemble(read_joints(file), True, request.classes)
+    return assemble(read_joints(file), request)
 
 
 READER = Reader(("points",), "joints.mat", _recognised, _read_dataset)

@@ -26,11 +26,15 @@ LARGEST_FILE = 1_000_000
 
 @dataclass(frozen=True)
 class Legend:
-    """``entries``: (name, value), colours as 0xRRGGBB; ``ignored``: those names that count as nothing known."""
+    """``entries``: (name, value), colours as 0xRRGGBB; ``numbered``: whether values are written, not only counted from 0.
+
+    ``ignored``: those names that count as nothing known.
+    """
 
     path: Path
     entries: tuple[tuple[str, int], ...]
     coloured: bool
+    numbered: bool = True
 
     @property
     def ignored(self) -> frozenset[str]:
@@ -80,7 +84,7 @@ def _parse(path: Path, strict: bool) -> Legend | None:
     twice = next((name for name, value in entries if sum(other == value for _, other in entries) > 1), None)
     if twice is not None:
         raise DataError(f"{path}: {twice} has the value of another class")
-    return Legend(path, tuple(entries), counts == {3})
+    return Legend(path, tuple(entries), counts == {3}, counts != {0})
 
 
 def _of_json(path: Path, text: str) -> list[tuple[str, list[int]]]:

@@ -1,10 +1,13 @@
 """Pictures with a mask each: folders of pictures beside folders of index, colour or black-and-white masks.
 
-Folders are found by their usual names, in any of these shapes, and pictures and masks are paired by their names:
+Folders are found by their usual names, in any of these shapes, or else because their files' names match; pictures and masks are paired by
+their names (photo.jpg with photo.png, photo_mask.png, photo.jpg.png, Cityscapes' endings):
 
     images/ and masks/ (image/label, JPEGImages/SegmentationClass ...), with train/ and val/ inside or outside
     train/ and trainannot/ (train/train_masks ...), the same for val and test
     one folder with photo.jpg and photo_mask.png
+
+Several black-and-white masks of one picture (photo_0.png, photo_1.png, or a folder photo/) are put together.
 
 What a value means is said by a legend beside the folders, or follows from the values themselves: 0 and 255 (or 1) are background and
 foreground, 255 beside other values is IGNORE. Values, sizes and pairs that do not fit become findings.
@@ -24,11 +27,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from onelook.data.pictures import ahead, open_raw, picture_size
-from onelook.data.readers.folders import is_picture
+from onelook.data.pictures import ahead, files_in, is_picture, open_raw, picture_size
 from onelook.data.readers.legend import Legend, colour_name, read_legend
 from onelook.data.readers.request import Reader, Request
-from onelook.data.samples import TRAIN_NAMES, VAL_NAMES, Dataset, Finding, Sample
+from onelook.data.samples import Dataset, Finding, Sample
+from onelook.data.sides import left_out, side_in, side_word, used_sides
 from onelook.errors import DataError, PictureError
 from onelook.geometry.masks import IGNORE, MOST_CLASSES, Mask
 
@@ -37,9 +40,12 @@ MASKS = (
     "masks", "mask", "labels", "label", "segmentationclass", "annotations", "annotation", "annots", "annot", "gt", "ground_truth",
     "groundtruth", "segmentation", "segmentations", "seg", "labelids", "targets", "y",
 )  # fmt: skip
+NOT_MASKS = ("color", "colour", "instanceids", "labeltrainids", "polygons")  # what Cityscapes has beside its masks
 ENDINGS = ("annot", "annotations", "masks", "mask", "labels", "label", "gt", "seg")  # train_masks/ beside train/, photo_mask.png
 BINARY = ("background", "foreground")
 MOST_VALUES = 64  # of masks without a legend
+ALIKE = 0.5  # share of names that two folders must have in common to be pictures and masks
+WORDS = ("mask", "truth", "gt", "label", "annot", "seg", "target")  # in the path of a folder of masks
 SOFT, HARD_SHARE = 16, 0.95  # a black-and-white mask with soft edges: so near to 0 and 255 lies so much of it
 BETWEEN = 8  # and so many other values lie in the middle at least
 GREY = 10  # difference of red, green and blue up to which a mask is grey: lossy files blur it
@@ -63,15 +69,20 @@ class Pair:
 
 @dataclass(frozen=True)
 class Scanned:
-    """One mask file as it is: its values (colours as 0xRRGGBB) with their numbers of pixels, its size and its picture's."""
+    """The mask files of a picture as they are: values (colours as 0xRRGGBB) with their numbers of pixels, its size and its picture's."""
 
     picture: Path
-    mask: Path
+    masks: tuple[Path, ...]
     side: str | None
     values: Mapping[int, int]
     coloured: bool
     size: tuple[int, int]
     of_picture: tuple[int, int]
+
+    @property
+    def mask(self) -> Path:
+        """The file that findings name."""
+        return self.masks[0]
 
 
 @dataclass(frozen=True)
@@ -103,7 +114,7 @@ def read_masks(source: Path, split: str | None, ignore: Sequence[str] = (), clas
             f"{source}: no pictures with masks found{reason}; expected images/ and masks/, train/ and trainannot/, or photo_mask.png "
             "beside photo.jpg"
         )
-    legend = read_legend([source, *dict.fromkeys(mask.parent for _, mask, _ in matched)], source.parent)
+    legend = read_legend([source, *dict.fromkeys(masks[0].parent for _, masks, _ in matched)], source.parent)
     scanned = []
     for result in ahead(partial(_scan, coloured=legend is not None and legend.coloured), matched):
         if isinstance(result, Finding):
@@ -113,12 +124,17 @@ def read_masks(source: Path, split: str | None, ignore: Sequence[str] = (), clas
     if not scanned:
         raise DataError(f"{source}: none of the {len(matched)} masks can be read ({findings[0].file}: {findings[0].reason})")
     meaning = _meaning(source, scanned, legend, ignore, classes)
+    used = used_sides(entry.side for entry in scanned)
     samples = []
     for entry in scanned:
+        if entry.side not in used:
+            continue
         findings += _wrong(entry, meaning)
         if not _is_turned(entry):
-            samples.append(Sample(entry.picture, _mask_of(entry, meaning), side=entry.side))
-    form = f"{source}: masks ({meaning.said})"
+            samples.append(Sample(entry.picture, _mask_of(entry, meaning), side=used[entry.side]))
+    several = ", several a picture put together" if any(len(entry.masks) > 1 for entry in scanned) else ""
+    rest = left_out(Counter(entry.side for entry in scanned), used)
+    form = f"{source}: masks ({meaning.said}{several}){rest}"
     return Dataset(tuple(samples), meaning.classes, "masks", source, form, findings=tuple(findings))
 
 
@@ -127,6 +143,8 @@ def values_of(path: Path, coloured: bool = False) -> tuple[np.ndarray, bool]:
     picture = open_raw(path)
     if coloured:
         return _packed(picture.convert("RGB")), True
+    if picture.mode in ("RGBA", "LA", "PA") and (cut_out := _alpha_of(picture)) is not None:
+        return cut_out, False
     if picture.mode in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
         return np.asarray(picture).astype(np.int32), False
     if picture.mode in ("LA", "F"):
@@ -135,6 +153,24 @@ def values_of(path: Path, coloured: bool = False) -> tuple[np.ndarray, bool]:
     if int(np.ptp(colours, axis=2).max(initial=0)) <= GREY:
         return colours[..., 1], False
     return _packed(picture.convert("RGB")), True
+
+
+def _alpha_of(picture: Image.Image) -> np.ndarray | None:
+    """The transparency (H, W) of a picture that shows a shape by it only: its colours are all one."""
+    channels = np.asarray(picture.convert("RGBA")).astype(np.int32)
+    alpha, colours = channels[..., 3], channels[..., :3]
+    seen = colours[alpha > 0]
+    plain = len(seen) == 0 or int(np.ptp(seen.reshape(-1, 3), axis=0).max()) == 0
+    return alpha if plain and int(np.ptp(alpha)) > 0 else None
+
+
+def values_together(paths: Sequence[Path], coloured: bool = False) -> tuple[np.ndarray, bool]:
+    """The values of a picture's masks; of several the largest at each pixel. Raises PictureError."""
+    found = [values_of(path, coloured) for path in paths]
+    sizes = {values.shape for values, _ in found}
+    if len(sizes) > 1:
+        raise PictureError(f"{paths[0]}: the masks of one picture have different sizes")
+    return np.maximum.reduce([values for values, _ in found]), any(is_coloured for _, is_coloured in found)
 
 
 def _packed(picture: Image.Image) -> np.ndarray:
@@ -169,11 +205,38 @@ def pairs(root: Path) -> list[Pair]:
                 found.append(Pair(child, other, child.name))
     if not found and any(_without_ending(file.stem) != file.stem for file in root.iterdir() if is_picture(file)):
         found.append(Pair(root, root))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found)) or list(_alike(root))
 
 
-def _matched(source: Path, split: str | None, findings: list[Finding]) -> Iterator[tuple[Path, Path, str | None]]:
-    """Picture, mask and side of every pair, those of ``split`` or of the sides that train and report."""
+def _alike(root: Path) -> Iterator[Pair]:
+    """Folders whose files' names match, side by side or in two trees, one of them called like masks (Training_Images, Ground_Truth)."""
+    filled = [folder for folder in _below(root) if any(map(is_picture, folder.iterdir()))]
+    called = [folder for folder in filled if any(word in str(folder.relative_to(root)).lower() for word in WORDS)]
+    names = {folder: {_key(file) for file in _pictures_in(folder)} for folder in filled}
+    for masks in called:
+        side = side_in(masks.relative_to(root))
+        others = [one for one in filled if one not in called and _may_be_of(side, side_in(one.relative_to(root)))]
+        best = max(others, key=lambda one: len(names[one] & names[masks]), default=None)
+        if best is not None and len(names[best] & names[masks]) >= ALIKE * len(names[best]):
+            yield Pair(best, masks, side)
+
+
+def _may_be_of(side: str | None, other: str | None) -> bool:
+    """Whether two folders can hold one side's pictures and masks: neither names another side."""
+    return side is None or other is None or side == other
+
+
+def _below(root: Path) -> list[Path]:
+    """The folders in a folder, to a depth of four."""
+    found = [root]
+    for folder in found:
+        if len(folder.relative_to(root).parts) < 4:
+            found += _folders(folder)
+    return found
+
+
+def _matched(source: Path, split: str | None, findings: list[Finding]) -> Iterator[tuple[Path, tuple[Path, ...], str | None]]:
+    """Picture, its masks and side (train, val, test) of every pair, those of ``split`` or all."""
     every = pairs(source)
     listed = _voc_lists(source)
     if split is not None:
@@ -187,21 +250,14 @@ def _matched(source: Path, split: str | None, findings: list[Finding]) -> Iterat
         else:
             known = sorted({pair.side for pair in every if pair.side} | listed.keys())
             raise DataError(f"{source}: no part {split!r}; there is {', '.join(known) or 'none'}")
-    elif any(pair.side for pair in every):
-        names = {pair.side.lower(): pair.side for pair in every if pair.side}
-        train, val = ([names[name] for name in known if name in names][:1] for known in (TRAIN_NAMES, VAL_NAMES))
-        if train:
-            every = [Pair(p.pictures, p.masks, "train" if p.side in train else "val") for p in every if p.side in (*train, *val)]
-        else:
-            every = [Pair(p.pictures, p.masks) for p in every]
     for pair in every:
-        for picture, mask in _by_name(pair, findings):
+        for picture, masks in _by_name(pair, findings):
             if not listed or pair.side:
-                yield picture, mask, pair.side
+                yield picture, masks, None if split or not pair.side else side_word(pair.side)
                 continue
             side = next((name for name, stems in listed.items() if picture.stem in stems), None)
             if side is not None:
-                yield picture, mask, None if split else "train" if side in TRAIN_NAMES else "val"
+                yield picture, masks, None if split else side_word(side)
 
 
 def _names(pair: Pair, source: Path) -> set[str]:
@@ -216,28 +272,51 @@ def _voc_lists(source: Path) -> dict[str, set[str]]:
     return {name: set(files[name].read_text().split()) for name in ("train", "val", "trainval", "test") if name in files}
 
 
-def _by_name(pair: Pair, findings: list[Finding]) -> Iterator[tuple[Path, Path]]:
+def _by_name(pair: Pair, findings: list[Finding]) -> Iterator[tuple[Path, tuple[Path, ...]]]:
     """Pictures with the masks of their name; those without become findings.
 
-    The same name comes first, then the name without an ending, then, where no name fits at all, the last number in it.
+    The same name comes first, then the name without an ending, then several masks a picture, then, where no name fits at all, the last
+    number in it.
     """
-    pictures, masks = _pictures_in(pair.pictures), _pictures_in(pair.masks)
+    pictures, masks = _pictures_in(pair.pictures), [file for file in _pictures_in(pair.masks) if not _ends_in(file.stem, NOT_MASKS)]
     if pair.pictures == pair.masks:
         stems = {file.stem for file in pictures}
         masks = [file for file in masks if _without_ending(file.stem) in stems - {file.stem}]
         pictures = [file for file in pictures if file not in set(masks)]
-    exact, short = ({name(file.stem): file for file in masks} for name in (str, _without_ending))
-    found = {file: exact.get(file.stem) or short.get(file.stem) or short.get(_without_ending(file.stem)) for file in pictures}
+    exact, short = ({name(file): file for file in masks} for name in (lambda file: file.stem, _key))
+    found: dict[Path, tuple[Path, ...]] = {}
+    for file in pictures:
+        mask = exact.get(file.stem) or exact.get(file.name) or short.get(file.stem) or short.get(_key(file))
+        found[file] = (mask,) if mask else _several(file, masks, pair.masks)
+    if len(pictures) == 1 and not any(found.values()):  # a folder for each picture: cell7/images/cell7.png, cell7/masks/*.png
+        found = {pictures[0]: tuple(masks)}
     if not any(found.values()):  # image_001 and mask_001
         numbered = _by_number(masks)
-        found = {file: numbered.get(next(iter(_by_number([file])), "")) for file in pictures}
-    for picture, mask in found.items():
-        if mask is None:
-            findings.append(Finding("missing-mask", str(picture), f"has no mask in {pair.masks}; it is left out"))
+        found = {file: (numbered[number],) if (number := next(iter(_by_number([file])), "")) in numbered else () for file in pictures}
+    for picture, of_it in found.items():
+        if of_it:
+            yield picture, of_it
         else:
-            yield picture, mask
-    for mask in sorted(set(masks) - set(found.values())):
+            findings.append(Finding("missing-mask", str(picture), f"has no mask in {pair.masks}; it is left out"))
+    for mask in sorted(set(masks) - {mask for of_it in found.values() for mask in of_it}):
         findings.append(Finding("missing-picture", str(mask), f"is a mask without a picture in {pair.pictures}; it is left out"))
+
+
+def _several(picture: Path, masks: Sequence[Path], folder: Path) -> tuple[Path, ...]:
+    """The masks of single objects of a picture: ``photo_0.png``, ``photo_1.png``, or a folder ``photo``."""
+    if (folder / picture.stem).is_dir():
+        return tuple(_pictures_in(folder / picture.stem))
+    numbered = re.compile(rf"{re.escape(picture.stem)}[-_. ]\w+")
+    return tuple(file for file in masks if numbered.fullmatch(file.stem))
+
+
+def _key(file: Path) -> str:
+    """The name without endings, by which pictures and masks are paired."""
+    return _without_ending(Path(file.stem).stem if is_picture(Path(file.stem)) else file.stem)
+
+
+def _ends_in(stem: str, endings: Sequence[str]) -> bool:
+    return any(stem.lower().endswith(f"_{ending}") for ending in endings)
 
 
 def _pictures_in(folder: Path) -> list[Path]:
@@ -252,8 +331,9 @@ def _by_number(files: Sequence[Path]) -> dict[str, Path]:
 
 
 def _without_ending(stem: str) -> str:
-    """``photo`` of ``photo_mask``."""
-    return re.sub(rf"[-_. ]({'|'.join(ENDINGS)}|segmentation|labelids|l)$", "", stem, flags=re.IGNORECASE)
+    """``photo`` of ``photo_mask``, ``town_01`` of ``town_01_gtFine_labelIds`` and of ``town_01_leftImg8bit``."""
+    endings = "|".join((*ENDINGS, "segmentation", "labelids", "l", "leftimg8bit", "gtfine_labelids", "gtcoarse_labelids"))
+    return re.sub(rf"[-_. ]({endings})$", "", stem, flags=re.IGNORECASE)
 
 
 def _folders(root: Path) -> list[Path]:
@@ -263,19 +343,19 @@ def _folders(root: Path) -> list[Path]:
 # --- values
 
 
-def _scan(found: tuple[Path, Path, str | None], coloured: bool) -> Scanned | Finding:
-    picture, mask, side = found
+def _scan(found: tuple[Path, tuple[Path, ...], str | None], coloured: bool) -> Scanned | Finding:
+    picture, masks, side = found
     try:
         size = picture_size(picture)
     except PictureError as error:
         return Finding("unreadable", str(picture), str(error).removeprefix(f"{picture}: "))
     try:
-        values, coloured = values_of(mask, coloured)
+        values, coloured = values_together(masks, coloured)
     except PictureError as error:
-        return Finding("unreadable", str(mask), str(error).removeprefix(f"{mask}: "))
+        return Finding("unreadable", str(masks[0]), str(error).removeprefix(f"{masks[0]}: "))
     there, counts = np.unique(values, return_counts=True)
     counted = dict(zip(there.tolist(), counts.tolist(), strict=True))
-    return Scanned(picture, mask, side, counted, coloured, (values.shape[1], values.shape[0]), size)
+    return Scanned(picture, masks, side, counted, coloured, (values.shape[1], values.shape[0]), size)
 
 
 def _meaning(source: Path, scanned: Sequence[Scanned], legend: Legend | None, ignore: Sequence[str], classes: Sequence[str]) -> Meaning:
@@ -296,14 +376,19 @@ def _meaning(source: Path, scanned: Sequence[Scanned], legend: Legend | None, ig
     if legend is None and max(total) > IGNORE:
         worst = max(total)
         raise DataError(f"{first[worst]}: value {worst} in a 16-bit mask; masks hold class ids from 0 to 254 and 255 for what is ignored")
-    meaning = _by_legend(legend) if legend else _by_values(total, scanned, source, classes)
+    meaning = _by_legend(legend, total) if legend else _by_values(total, scanned, source, classes)
     meaning = _ignoring(meaning, ignore, total, strict=not classes)
     if len(meaning.classes) > MOST_CLASSES:
         raise DataError(f"{source}: {len(meaning.classes)} classes; at most {MOST_CLASSES} can be told apart")
     return _in_order(meaning, tuple(classes), total, first, source) if classes else meaning
 
 
-def _by_legend(legend: Legend) -> Meaning:
+def _by_legend(legend: Legend, total: Mapping[int, int]) -> Meaning:
+    largest = max((value for value in total if value != IGNORE), default=0)
+    if not legend.numbered and 0 in total and largest == len(legend.entries) and "background" not in {n.lower() for n, _ in legend.entries}:
+        counted = (BINARY[0], *(name for name, _ in legend.entries))
+        ids = {value: value for value in range(len(counted))} | {IGNORE: IGNORE}
+        return Meaning(counted, ids, f"0 read as background, 1 to {largest} as the lines of {legend.path.name}")
     names = list(dict.fromkeys(name for name, _ in legend.entries if name not in legend.ignored))
     ids = {value: IGNORE if name in legend.ignored else names.index(name) for name, value in legend.entries}
     if not legend.coloured:
@@ -415,18 +500,20 @@ def _mask_of(entry: Scanned, meaning: Meaning) -> Mask:
         label = meaning.id_of(value)
         if label != IGNORE:
             pixels[label] += count
-    return Mask(entry.of_picture, tuple(pixels), partial(_load, entry.mask, meaning))
+    return Mask(entry.of_picture, tuple(pixels), partial(_load, entry.masks, meaning))
 
 
-def _load(path: Path, meaning: Meaning) -> Tensor:
-    values, _ = values_of(path, meaning.coloured)
+def _load(paths: Sequence[Path], meaning: Meaning) -> Tensor:
+    values, _ = values_together(paths, meaning.coloured)
     there, places = np.unique(values, return_inverse=True) if values.max() > 255 else (np.arange(256), values)
     table = np.array([meaning.id_of(int(value)) for value in there], dtype=np.uint8)
     return torch.from_numpy(table[places].reshape(values.shape))
 
 
 def _recognised(source: Path, request: Request) -> bool:
-    return True  # what is lacking is said by the reader itself
+    if not source.is_dir():
+        return False
+    return any(any(map(is_picture, files_in(pair.masks))) for pair in pairs(source))
 
 
 def _read_dataset(source: Path, request: Request) -> Dataset:

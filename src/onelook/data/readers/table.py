@@ -1,19 +1,34 @@
 """Tables: a CSV (or TSV) with a path column and labels, several 0/1 columns, or numbers.
 
+Cells may be parted by commas, semicolons or tabs, whatever the suffix says. Rows and columns without anything in them, and columns
+without a name (the row numbers that pandas writes), are passed over; a row without a label or a path is left out, with a finding.
+
 onelook train labels.csv ...         # path,label   or   path,scratch,dent (0/1)   or   path,weight (regress)
 """
 
 import csv
 import math
+import re
+from collections import Counter
+from io import StringIO
 from pathlib import Path
 
 from onelook.data.kinds import Target
+from onelook.data.readers.locate import Locator
 from onelook.data.readers.request import Reader, Request
-from onelook.data.samples import TRAIN_NAMES, Dataset, Sample
+from onelook.data.samples import Dataset, Finding, Sample
+from onelook.data.sides import left_out, side_word, used_sides
 from onelook.errors import DataError, UnreadableError
 
-PATH_COLUMNS = ("path", "image", "file", "filename", "picture", "image_path", "filepath")
+PATH_COLUMNS = (
+    "path", "image", "file", "filename", "file_name", "picture", "image_path", "filepath", "file_path", "image_name", "image_id", "img",
+    "id",
+)  # fmt: skip
+LABEL_COLUMNS = ("label", "class", "category", "target", "class_name", "labels", "tags")
+SPLIT_COLUMNS = ("split", "subset")
+MANY = 20  # different numbers, which are hardly classes
 TABLES = (".csv", ".tsv")
+DELIMITERS = ",;\t"
 
 TableRows = list[tuple[int, dict[str, str]]]  # line number, cells by column
 
@@ -27,38 +42,134 @@ def read_table(
     for name in (*columns, *((group,) if group else ())):
         if name not in header:
             raise DataError(f"{path}: no column {name!r}; it has {', '.join(header)}")
-    used = {path_column, split_column, group}
-    columns = columns or tuple(name for name in header if name not in used)
+    columns = columns or _label_columns([name for name in header if name not in {path_column, split_column, group}], rows, numbers)
     if not columns:
         raise DataError(f"{path}: no label column beside {path_column!r}")
-    kind, names = _kind_of(path, numbers, columns, rows, classes)
-    samples = []
     if split is not None:
         rows = [(number, row) for number, row in rows if split_column and row[split_column] == split]
         if not rows:
             raise DataError(f"{path}: no rows with {split!r} in a column named split")
+    findings: list[Finding] = []
+    rows = _labelled(path, rows, path_column, columns, findings)
+    kind, names = _kind_of(path, numbers, columns, rows, classes)
+    sides = sides_of(path, rows, split_column if split is None else None, findings)
+    used = used_sides(sides.values())
+    locator = Locator(path)
+    samples = []
     for number, row in rows:
-        side = side_of(row[split_column]) if split_column and split is None else None
+        if number not in sides or sides[number] not in used:
+            continue
         target = _target(path, number, kind, [row[name] for name in columns], columns, names)
-        samples.append(Sample(path.parent / row[path_column], target, row[group] if group else None, side))
-    return Dataset(tuple(samples), names, kind, path, f"{path}: table with {', '.join(columns)}")
+        picture = locator.find(row[path_column], path.parent, f"{path}:{number}", findings, sides[number])
+        if picture is not None:
+            samples.append(Sample(picture, target, (row[group] or None) if group else None, used[sides[number]]))
+    rest = left_out(Counter(sides.values()), used)
+    return Dataset(tuple(samples), names, kind, path, f"{path}: table with {', '.join(columns)}{rest}", findings=tuple(findings))
 
 
 def read_rows(path: Path) -> tuple[list[str], TableRows]:
-    """Header and (line number, row) of a table; every row has every column."""
+    """Header and (line number, row) of a table; every row has every column. Blank rows and columns without a name are not among them."""
+    text = read_text(path)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-            rows = [(reader.line_num, row) for row in reader]
-            header = [name.strip() for name in reader.fieldnames or []]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableError(f"{path}: cannot be read as a table in UTF-8 ({error})") from error
+        reader = csv.DictReader(StringIO(text, newline=""), delimiter=_delimiter(text), skipinitialspace=True)
+        rows = [(reader.line_num, row) for row in reader]
+        header = [name.strip() for name in reader.fieldnames or []]
+    except csv.Error as error:
+        raise UnreadableError(f"{path}: cannot be read as a table ({error})") from error
+    rows = [(number, row) for number, row in rows if any(cell and cell.strip() for cell in row.values() if isinstance(cell, str))]
     if not rows:
         raise DataError(f"{path}: no rows; expected a header line and one line per picture")
+    twice = next((name for name, count in Counter(filter(None, header)).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: two columns are called {twice!r}")
     for number, row in rows:
         if None in row or None in row.values():
             raise DataError(f"{path}, line {number}: has another number of cells than the header ({len(header)})")
-    return header, [(number, {name.strip(): value.strip() for name, value in row.items()}) for number, row in rows]
+    plain = _with_points if _delimiter(text) == ";" else str.strip
+    stripped = [(number, {name.strip(): plain(value) for name, value in row.items()}) for number, row in rows]
+    named = [name for name in header if name and not name.startswith("Unnamed: ")]
+    return named, [(number, {name: row[name] for name in named}) for number, row in stripped]
+
+
+def read_text(path: Path) -> str:
+    """A text file: UTF-8 with or without a mark, UTF-16 with one, else as Western Windows writes it. Raises UnreadableError."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UnreadableError(f"{path}: cannot be read ({error.strerror})") from error
+    marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" in text:
+            break
+        return text
+    raise UnreadableError(f"{path}: is no text in UTF-8 or in Windows' Western letters")
+
+
+def header_of(path: Path) -> list[str]:
+    """The names in a table's first line; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            line = file.readline(100_000).decode("utf-8-sig", errors="replace")
+    except OSError:
+        return []
+    return [name.strip() for name in next(csv.reader([line.strip()], delimiter=_delimiter(line)), [])]
+
+
+def _delimiter(text: str) -> str:
+    """What parts the cells of the first line: what is there most often."""
+    first = text.lstrip().splitlines()[0] if text.strip() else ""
+    return max(DELIMITERS, key=first.count)
+
+
+def _with_points(cell: str) -> str:
+    """A cell of a table parted by semicolons, whose numbers have a comma before their decimals, with a point instead."""
+    return cell.strip().replace(",", ".") if re.fullmatch(r"\s*[-+]?\d+,\d+\s*", cell) else cell.strip()
+
+
+def _label_columns(there: list[str], rows: TableRows, numbers: bool) -> tuple[str, ...]:
+    """The columns that hold labels: all that hold anything; of several that are not 0 or 1, the one that is called like a label."""
+    filled = [name for name in there if any(row[name] for _, row in rows)]
+    several = len(filled) > 1 and not numbers and not all(row[name] in ("", "0", "1", "0.0", "1.0") for _, row in rows for name in filled)
+    named = [name for name in filled if name.lower() in LABEL_COLUMNS]
+    return (named[0],) if several and len(named) == 1 else tuple(filled)
+
+
+def _labelled(path: Path, rows: TableRows, path_column: str, columns: tuple[str, ...], findings: list[Finding]) -> TableRows:
+    """The rows that have a path and labels; the others are findings."""
+    joined = len(columns) == 1 and any("|" in row[columns[0]] for _, row in rows)  # several labels in a cell, or none
+    kept = []
+    for number, row in rows:
+        needed = (path_column,) if joined else (path_column, *columns)
+        lacking = next((name for name in needed if not row[name]), None)
+        if lacking is None:
+            kept.append((number, row))
+        else:
+            kind = "no-path" if lacking == path_column else "no-label"
+            findings.append(Finding(kind, f"{path}:{number}", f"nothing in column {lacking}; the row is left out"))
+    if not kept:
+        raise DataError(f"{path}: none of {len(rows)} rows has both a path and a label ({findings[0].reason})")
+    return kept
+
+
+def sides_of(path: Path, rows: TableRows, column: str | None, findings: list[Finding]) -> dict[int, str | None]:
+    """Line number -> side (train, val, test) by the column that says it; rows with another word there are findings and not among them."""
+    sides: dict[int, str | None] = {}
+    for number, row in rows:
+        cell = row[column] if column else ""
+        side = side_word(cell) or ("train" if column and not cell else None)
+        if column and side is None:
+            findings.append(
+                Finding(
+                    "unknown-side", f"{path}:{number}", f"{column} is {cell!r}, no name of a side (train, val, test); the row is not used"
+                )
+            )
+            continue
+        sides[number] = side
+    return sides
 
 
 def _kind_of(path: Path, numbers: bool, columns: tuple[str, ...], rows: TableRows, classes: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
@@ -99,23 +210,23 @@ def _target(path: Path, number: int, kind: str, cells: list[str], columns: tuple
     return values
 
 
-def side_of(cell: str) -> str:
-    """The side that a cell of the column ``split`` names."""
-    return "train" if cell.lower() in ("", *TRAIN_NAMES) else "val"
-
-
 def path_column_of(path: Path, header: list[str]) -> str:
     """The column that names pictures. Raises DataError."""
     lower = {name.lower(): name for name in header}
     column = next((lower[name] for name in PATH_COLUMNS if name in lower), None)
     if column is None:
-        raise DataError(f"{path}: no path column; name one of the columns ({', '.join(header)}) 'path'")
+        first = ", ".join(header)
+        if any(Path(name).suffix for name in header):
+            raise DataError(
+                f"{path}: its first line ({first}) names a picture: the header line is missing; write path,label (or what it is) above"
+            )
+        raise DataError(f"{path}: no path column; name one of the columns ({first}) 'path'")
     return column
 
 
 def split_column_of(header: list[str]) -> str | None:
     """The column that says which side a picture is on, if there is one."""
-    return next((name for name in header if name.lower() == "split"), None)
+    return next((name for name in header if name.lower() in SPLIT_COLUMNS), None)
 
 
 def refuse_unknown(found: set[str], names: tuple[str, ...], source: Path) -> None:
@@ -140,4 +251,18 @@ def _read_dataset(source: Path, request: Request) -> Dataset:
     return read_table(source, request.wants("values"), request.columns, request.group, request.classes, request.split)
 
 
-READER = Reader(("single", "multi", "values"), f"a table with a path column ({', '.join(TABLES)})", _recognised, _read_dataset)
+def _holds(source: Path) -> tuple[str, ...]:
+    """Values where a single column of labels holds numbers that are no class ids: with decimals, or hardly two alike."""
+    header, rows = read_rows(source)
+    others = [name for name in header if name not in (path_column_of(source, header), split_column_of(header))]
+    columns = _label_columns(others, rows, numbers=False)
+    cells = [row[columns[0]] for _, row in rows if len(columns) == 1 and row[columns[0]]]
+    try:
+        numbers = [float(cell) for cell in cells]
+    except ValueError:
+        numbers = []
+    measured = any(number != int(number) for number in numbers if math.isfinite(number)) or MANY < len(set(numbers)) > len(numbers) / 2
+    return ("values", "single") if measured else ("single", "multi", "values")
+
+
+READER = Reader(("single", "multi", "values"), f"a table with a path column ({', '.join(TABLES)})", _recognised, _read_dataset, _holds)
