@@ -143,6 +143,38 @@ def test_a_model_says_what_it_is(model: Model, photos: Path) -> None:
         model.fit("boxes", photos, head="detect")
 
 
+def test_names_that_are_no_utf_8(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As old archives leave them: answered, trained on, written down and reported."""
+    for kind in ("flower", "temple"):
+        (tmp_path / "photos" / kind).mkdir(parents=True)
+        for number, file in enumerate(sorted((photos / kind).iterdir())[:6]):
+            (tmp_path / "photos" / kind / f"caf\udce9{number}.png").write_bytes(file.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, "train", "photos", "--val", "0.34", "--size", "64", "--freeze", "all", "--report", "report")[0] == 0
+    assert run(capsys, "predict", "photos", "--model", "photos.onelook", "--draw", "drawn", "--json")[0] == 0
+    assert b"caf\xe90.png" in Path("runs/classify/classify/split.csv").read_bytes()
+    assert len(list(Path("drawn").iterdir())) == 12
+
+
+def test_phone_pictures(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read where the plugin is installed; else the reason names it."""
+    pytest.importorskip("pillow_heif")
+    file = next(photos.rglob("*.png"))
+    open_picture(file)
+    Image.open(file).convert("RGB").save(tmp_path / "IMG_1.HEIC", quality=95)
+    shown = open_picture(tmp_path / "IMG_1.HEIC")
+    assert np.abs(np.asarray(shown).astype(int) - np.asarray(Image.open(file).convert("RGB")).astype(int)).mean() < 8
+    monkeypatch.setattr("onelook.data.pictures._reads_heic", lambda: False)
+    (tmp_path / "photos" / "a").mkdir(parents=True)
+    (tmp_path / "photos" / "b").mkdir()
+    for name in ("a", "b"):
+        Image.open(file).save(tmp_path / "photos" / name / "1.png")
+    (tmp_path / "photos" / "a" / "IMG_1.HEIC").write_bytes(b"x")
+    assert "1 heic" in onelook.read(tmp_path / "photos").describe()
+    with pytest.raises(PictureError, match="pillow-heif"):
+        open_picture(tmp_path / "photos" / "a" / "IMG_1.HEIC")
+
+
 @pytest.mark.parametrize("bits", [10, 12, 16])
 def test_cameras_of_fewer_bits_are_not_dark(bits: int, tmp_path: Path) -> None:
     ramp = np.linspace(0, (1 << bits) - 1, 64).astype(np.uint16).reshape(8, 8)

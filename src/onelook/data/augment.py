@@ -121,6 +121,13 @@ def recipe_by_name(name: str) -> Recipe:
     return RECIPES[name]
 
 
+def unmirrored(recipe: Recipe) -> Recipe:
+    """The same recipe without mirror images, for key points of which left and right are not known."""
+    if not recipe.mirror and not recipe.upside_down:
+        return recipe
+    return replace(recipe, name=f"{recipe.name}-unmirrored", mirror=False, upside_down=False)
+
+
 def with_components(recipe: Recipe, paths: Sequence[Path], seed: int = 0) -> Recipe:
     """``recipe`` with the colour components of these training pictures, if it uses them; unreadable pictures are passed over."""
     if not recipe.pca or recipe.components is not None:

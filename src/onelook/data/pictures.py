@@ -8,7 +8,10 @@ import os
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from glob import glob
+from importlib import import_module
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -53,9 +56,19 @@ class _QuietPil:
 _QUIET = _QuietPil()
 
 
+@cache
+def _reads_heic() -> bool:
+    """Make Pillow read HEIC where its plugin is installed (extra ``heic``); whether it is."""
+    if find_spec("pillow_heif") is None:
+        return False
+    import_module("pillow_heif").register_heif_opener()
+    return True
+
+
 def _opened(path: Path | str, content: bytes | None = None) -> Image.Image:
     """The picture of a file or of its bytes, not yet decoded; PostScript is no picture here, because it would be run by Ghostscript."""
     Image.init()
+    _reads_heic()
     return Image.open(BytesIO(content) if content is not None else path, formats=[name for name in Image.OPEN if name != "EPS"])
 
 
@@ -79,7 +92,8 @@ def open_picture(path: Path | str, *, content: bytes | None = None, at_least: in
     except FileNotFoundError as error:
         raise PictureError(f"{path}: no such file") from error
     except UnidentifiedImageError as error:
-        raise PictureError(f"{path}: not a picture that can be read") from error
+        reason = why_no_picture(Path(path)) if Path(path).suffix.lower() in PHONE else "not a picture that can be read"
+        raise PictureError(f"{path}: {reason}") from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, TypeError, KeyError, IndexError, ZeroDivisionError) as error:
         raise PictureError(f"{path}: cannot be decoded ({str(error).strip() or type(error).__name__})") from error
     except Exception as error:  # decoders of rare formats raise struct.error, zlib.error and more
@@ -131,13 +145,14 @@ def read_bytes(path: Path | str) -> tuple[bytes, str]:
 
 def is_picture(file: Path) -> bool:
     """Whether a file's name says that it is a picture."""
-    return file.suffix.lower() in SUFFIXES
+    suffix = file.suffix.lower()
+    return suffix in SUFFIXES or (suffix in PHONE and _reads_heic())
 
 
 def why_no_picture(file: Path) -> str:
     """Why a file is not taken for a picture."""
     if file.suffix.lower() in PHONE:
-        return "HEIC is not read without pillow-heif (pip install pillow-heif), or save it as JPEG"
+        return "HEIC is read with pillow-heif only (pip install 'onelook[heic]'); or save it as JPEG"
     return "its name does not end like a picture's"
 
 

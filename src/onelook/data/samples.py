@@ -127,7 +127,7 @@ def mask_of(sample: Sample) -> Mask:
 def paired_names(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     """Indices of names that differ in left and right only: (left, right)."""
     place = {name.lower(): index for index, name in enumerate(names)}
-    mirrored = {index: re.sub(r"left|\bl(?=[ _-])|(?<=[ _-])l$", _right_of, name) for name, index in place.items()}
+    mirrored = {index: re.sub(r"left|(?<![a-z])l(?![a-z])", _right_of, name) for name, index in place.items()}
     return tuple((left, place[name]) for left, name in mirrored.items() if name in place and place[name] != left)
 
 

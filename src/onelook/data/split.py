@@ -87,7 +87,7 @@ def write_split(path: Path, train: Dataset, val: Dataset | None) -> None:
     A CSV that ``onelook train`` reads back as it stands (column ``split``), but for objects and masks.
     """
     root = path.parent.resolve()
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(["path", *train.targets.columns(train.classes), "split"])
         for side, data in (("train", train), ("val", val)):

@@ -77,6 +77,11 @@ class Layout:
     pairs: tuple[tuple[int, int], ...] = ()
     skeleton: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether it is known what the points are in a mirror; where it is not, nothing is mirrored."""
+        return bool(self.pairs) or len(self.names) == 1
+
     @staticmethod
     def of(names: Sequence[str], pairs: Sequence[Sequence[int]], skeleton: Sequence[Sequence[int]]) -> "Layout":
         """From what ``config`` gives."""

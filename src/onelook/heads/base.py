@@ -128,6 +128,11 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
     def merge(self, predictions: Sequence[Prediction]) -> Prediction:
         """Several looks' (or models') predictions for one picture as one."""
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether it can tell what it predicts in a mirror."""
+        return True
+
     def mirror(self, prediction: Prediction, across: bool, down: bool, frame: tuple[int, int]) -> Prediction:
         """The prediction for the picture of size ``frame`` (width, height) whose left and right, top and bottom have changed places."""
         return prediction

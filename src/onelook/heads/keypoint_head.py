@@ -41,6 +41,10 @@ class KeypointHead(Head[Raw, Tensor, Objects], Generic[Raw]):
         person = main_person(target)
         return None if person is None else self.answer(torch.cat([person[:, :2], (person[:, 2:] > 0).float()], dim=1))
 
+    @property
+    def mirrors(self) -> bool:
+        return self.layout.mirrors
+
     def mirror(self, prediction: Tensor, across: bool, down: bool, frame: tuple[int, int]) -> Tensor:
         """The same points in a picture of size ``frame`` whose sides have changed places; left and right ones change names."""
         points = prediction.clone()

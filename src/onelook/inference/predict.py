@@ -47,6 +47,9 @@ def predict(
     """
     if not all(view.whole for view in views) and any(head.core.placed for head in heads.values()):
         raise HeadError("--tta: what is found in crops cannot be put together again; use flips, mirrors or scales for boxes and points")
+    turned = [name for name, head in heads.items() if not head.core.mirrors and any(view.across != view.down for view in views)]
+    if turned:
+        raise HeadError(f"--tta: of the points of {', '.join(turned)} it is not known which are left and right; use none or scales")
     large = any(head.core.large for head in heads.values())
     for group in chunks(paths, BATCH if large else GROUP):
         begun = time.perf_counter()

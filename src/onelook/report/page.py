@@ -44,7 +44,7 @@ def write_page(folder: Path, title: str, lead: str, sections: list[Section]) -> 
     path = folder / "index.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(html, encoding="utf-8")
+        path.write_text(html, "utf-8", "backslashreplace")
     except OSError as error:
         raise DiskError(f"{path}: the report cannot be written ({error.strerror}); the model is saved all the same") from error
     return path

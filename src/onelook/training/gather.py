@@ -13,7 +13,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from onelook.data.augment import Recipe, with_components
+from onelook.data.augment import Recipe, unmirrored, with_components
 from onelook.data.pictures import open_picture, picture_size, read_bytes
 from onelook.data.samples import Dataset, mask_of, objects_of
 from onelook.data.split import assign_folds
@@ -58,6 +58,8 @@ class Gatherer:
     _said: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        if self.data.layout is not None and not self.data.layout.mirrors:
+            self.recipe = unmirrored(self.recipe)
         self.recipe = with_components(self.recipe, [sample.path for sample in self.data.samples], self.seed)
 
     def __call__(self, views: int, cuts: tuple[int, ...] = (), *, vectors: bool = True, needs: Needs = Needs()) -> Problem:

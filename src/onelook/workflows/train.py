@@ -305,7 +305,7 @@ def _write_run(folder: Path, pictures: Split, fitted: Fitted, result: Facts) -> 
                 writer = csv.DictWriter(file, list(rows[0]))
                 writer.writeheader()
                 writer.writerows(rows)
-    (folder / "result.json").write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
+    (folder / "result.json").write_text(json.dumps(result, indent=1, ensure_ascii=False), "utf-8", "backslashreplace")
 
 
 def _write_board(

@@ -10,14 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from onelook.data.kinds import Masks, Target
 from onelook.data.readers.request import Request
 from onelook.data.readers.shapes import Shape, Xyxy, decode, mask_of_shapes
 from onelook.data.readers.written_size import Fit, fit_to_picture
-from onelook.data.samples import Dataset, Finding, Sample
+from onelook.data.samples import Dataset, Finding, Sample, objects_of
 from onelook.data.sides import left_out, used_sides
 from onelook.errors import DataError, PictureError
 from onelook.geometry.masks import IGNORE, MOST_CLASSES
+from onelook.geometry.mirror_pairs import find_pairs
 from onelook.geometry.objects import Layout, Objects
 
 SLACK = 1.0  # pixels by which a box may reach over the edge before it is called outside
@@ -107,9 +110,23 @@ def assemble(source: Annotations, request: Request) -> Dataset:
         if fit is not None:
             samples.append(Sample(picture.path, build.target(picture, fit, findings), picture.group, used[picture.side]))
     build.refuse_empty(samples, findings)
-    layout = source.layout if build.kind == "points" else None
-    found = f"{source.path}: {source.form}{source.left_out}{rest}"
+    layout, mirrored = _mirrored(source.layout, samples) if build.kind == "points" else (None, "")
+    found = f"{source.path}: {source.form}{source.left_out}{rest}{mirrored}"
     return Dataset(tuple(samples), build.names, build.kind, source.path, found, layout, tuple(findings))
+
+
+def _mirrored(layout: Layout | None, samples: Sequence[Sample]) -> tuple[Layout | None, str]:
+    """The layout with its pairs of left and right points, found from the data where it has none; and what there is to say."""
+    if layout is None or layout.mirrors:
+        return layout, ""
+    points = [objects_of(sample).points[0].numpy() for sample in samples if len(objects_of(sample))]
+    pairs = find_pairs(np.stack(points)) if points else ()
+    if not pairs:
+        return layout, "; which points are left and right is not known: nothing is mirrored"
+    shown = ", ".join(f"{layout.names[one]}-{layout.names[other]}" for one, other in pairs[:3])
+    return replace(
+        layout, pairs=pairs
+    ), f"; {len(pairs)} pairs of left and right points found from the data ({shown}{' ...' * (len(pairs) > 3)})"
 
 
 class _Boxes:

@@ -261,6 +261,8 @@ def _holds(source: Path) -> tuple[str, ...]:
         numbers = [float(cell) for cell in cells]
     except ValueError:
         numbers = []
+    if not numbers:
+        return "single", "multi"
     measured = any(number != int(number) for number in numbers if math.isfinite(number)) or MANY < len(set(numbers)) > len(numbers) / 2
     return ("values", "single") if measured else ("single", "multi", "values")
 

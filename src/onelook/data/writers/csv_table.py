@@ -11,7 +11,7 @@ from onelook.data.samples import Dataset, objects_of, place_picture
 
 def write_csv(data: Dataset, folder: Path) -> None:
     """Write ``images`` and ``labels.csv``, a line an object, or a picture with its points; ignored objects are left out."""
-    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+    with (folder / "labels.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         points = [f"{name}_{axis}" for name in data.layout.names for axis in "xyv"] if data.layout else []
         writer.writerow(["path", *(points or ["class", "xmin", "ymin", "xmax", "ymax"]), "split"])

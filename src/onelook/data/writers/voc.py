@@ -26,11 +26,12 @@ def write_voc(data: Dataset, folder: Path) -> None:
         (folder / "Annotations" / f"{placed.stem}.xml").write_text(
             f"<annotation>\n\t<filename>{escape(placed.name)}</filename>\n\t<size><width>{width}</width><height>{height}</height>"
             f"<depth>3</depth></size>\n{entries}</annotation>\n",
-            encoding="utf-8",
+            "utf-8",
+            "surrogateescape",
         )
         listed.setdefault(sample.side or "trainval", []).append(placed.stem)
     for side, stems in listed.items():
-        (main / f"{side}.txt").write_text("\n".join(stems) + "\n", encoding="utf-8")
+        (main / f"{side}.txt").write_text("\n".join(stems) + "\n", "utf-8", "surrogateescape")
 
 
 def _columns(objects: Objects, classes: Sequence[str]) -> tuple[list[str], list[list[float]], list[bool]]:
