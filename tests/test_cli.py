@@ -298,7 +298,8 @@ def test_interrupted_search_saves_the_best_trial(run: Run, photos: Path, trained
 
 
 def commands() -> list[list[str]]:
-    found = [["train"], ["val"], ["predict"], ["compare"], ["info"], ["retrain"], ["bench"], ["doctor"], ["demo"]]
+    found = [["train"], ["val"], ["predict"], ["compare"], ["info"], ["retrain"], ["bench"], ["doctor"], ["demo"], ["merge"]]
+    found += [["head", name] for name in ("list", "rename", "remove", "copy")]
     return [*found, ["data", "check"], ["data", "convert"], ["data", "views"], ["cache", "list"], ["cache", "clear"]]
 
 

@@ -53,6 +53,15 @@ class TestTrain:
         onelook.train(photos, val=str(photos), size=64, freeze="all", progress=Progress())
         assert "48 of 48 validation pictures train as well" in capsys.readouterr().err
 
+    def test_val_says_that_pictures_have_trained(
+        self, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        onelook.train(photos, val="0.25", size=64, freeze="all", model_path="m.onelook")
+        code, _, err = run(capsys, "val", photos, "--model", "m.onelook", "--head", "classify")
+        assert code == 0
+        assert "36 of 48 pictures are among those that classify has learned from" in err
+
     def test_groups_say_what_share_was_held_back(
         self, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -61,6 +70,41 @@ class TestTrain:
         Path("t.csv").write_text("path,label,patient\n" + "\n".join(rows))
         onelook.train("t.csv", val="0.1", group="patient", size=64, freeze="all", progress=Progress())
         assert "16 pictures held back, 33% for the 10% asked for: no group is parted" in capsys.readouterr().err
+
+
+class TestHeads:
+    def test_rename_remove_copy_and_merge(self, model: Model, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Answers stay equal to the bit wherever a head goes."""
+        file, other, both = (tmp_path / f"{name}.onelook" for name in ("one", "other", "both"))
+        for number, name in enumerate(("kind", "again")):
+            model.fit(name, photos, freeze="all", seed=number)
+        model.save(file)
+        expected = [answers["kind"].to_json() for answers in model.predict(photos, heads=["kind"])]
+        assert "again" in run(capsys, "head", "list", file)[1]
+        assert run(capsys, "head", "copy", file, "kind", "--to", other, "--as", "animal")[0] == 0
+        assert run(capsys, "head", "rename", file, "kind", "what")[0] == 0
+        assert run(capsys, "head", "remove", file, "again")[0] == 0
+        assert run(capsys, "merge", file, other, "--out", both)[0] == 0
+        loaded = onelook.load(both, device="cpu")
+        assert list(loaded.heads) == ["what", "animal"]
+        for name in loaded.heads:
+            assert [answers[name].to_json() for answers in loaded.predict(photos, heads=[name])] == expected
+        for arguments, said in (
+            (["head", "remove", file, "what"], "is its only head"),
+            (["head", "rename", both, "what", "animal"], "is there already"),
+            (["head", "rename", both, "none", "x"], "no head 'none'; it has what, animal"),
+            (["merge", file, both, "--out", tmp_path / "x.onelook"], "rename one"),
+            (["merge", file, other, "--out", both], "name a new file"),
+        ):
+            code, _, err = run(capsys, *arguments)
+            assert code == 2
+            assert said in err
+
+    def test_rows_for_a_table(self, model: Model, photos: Path, tmp_path: Path) -> None:
+        model.fit("kind", photos, freeze="all")
+        (tmp_path / "bad.png").write_bytes(b"x")
+        found = onelook.rows(model.predict([*sorted(photos.rglob("*.png"))[:2], tmp_path / "bad.png"]))
+        assert [sorted(row) for row in found] == [["head", "label", "path", "probability"]] * 2 + [["error", "path"]]
 
 
 class TestPredict:

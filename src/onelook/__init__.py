@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onelook.answers.answer import rows as rows
     from onelook.backbones.backbone import Backbone as Backbone
     from onelook.geometry.placement import Geometry as Geometry
     from onelook.looks.cache import FeatureCache as FeatureCache
@@ -35,9 +36,10 @@ _HOME = {
     "Needs": "onelook.looks.features",
     "load": "onelook.model",
     "read": "onelook.workflows.data",
+    "rows": "onelook.answers.answer",
     "train": "onelook.workflows.train",
 }
-__all__ = ["Backbone", "FeatureCache", "Geometry", "Look", "Model", "Needs", "__version__", "load", "read", "train"]
+__all__ = ["Backbone", "FeatureCache", "Geometry", "Look", "Model", "Needs", "__version__", "load", "read", "rows", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ for answers in model.predict(["photo.jpg"]):
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -35,6 +35,10 @@ class Answer(ABC):
     @abstractmethod
     def __str__(self) -> str:
         """A few words."""
+
+    def rows(self) -> list[Facts]:
+        """The answer as rows of a table, each of plain values: one, or one for each thing that was found."""
+        return [{name: value for name, value in self.to_json().items() if isinstance(value, str | int | float)}]
 
     def draw(self, picture: Image.Image, grow: float = 1.0, colour: Colour | None = None) -> Image.Image:
         """The answer on a picture that was enlarged ``grow`` times, all in one ``colour`` if given; nothing to draw: as it is."""
@@ -64,6 +68,12 @@ class Answers:
     def __str__(self) -> str:
         return self.error or "; ".join(f"{name} {answer}" for name, answer in self.answers.items())
 
+    def rows(self) -> list[Facts]:
+        """What all heads say as rows with ``path`` and ``head``; one with ``error`` for a picture that cannot be read."""
+        if self.error is not None:
+            return [{"path": str(self.path), "error": self.error}]
+        return [{"path": str(self.path), "head": name, **row} for name, answer in self.answers.items() for row in answer.rows()]
+
     def draw(self) -> Image.Image:
         """The picture with one line per head in a band below it; small pictures are enlarged to be read. Raises PictureError."""
         picture = self.picture or open_picture(self.path)
@@ -92,3 +102,8 @@ class Answers:
             return {"path": str(self.path), "error": self.error}
         answers = {name: answer.to_json() for name, answer in self.answers.items()}
         return {"path": str(self.path), "answers": answers, "ms": {name: round(ms, 3) for name, ms in self.ms.items()}}
+
+
+def rows(answers: Iterable[Answers]) -> list[Facts]:
+    """Rows of a table for many pictures, for ``pandas.DataFrame(onelook.rows(model.predict("photos/")))``."""
+    return [row for found in answers for row in found.rows()]

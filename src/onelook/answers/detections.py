@@ -17,7 +17,7 @@ from onelook.geometry.objects import Layout
 from onelook.geometry.supervision import supervision
 
 CROWDED = 12  # boxes from which on labels are written smaller
-SURE = 0.3  # score below which a key point is drawn in grey
+SURE = 0.3  # score from which a key point counts as found; below it is drawn in grey
 
 
 class Detections(supervision.Detections, Answer):  # type: ignore[misc]
@@ -39,6 +39,13 @@ class Detections(supervision.Detections, Answer):  # type: ignore[misc]
     def to_json(self) -> Facts:
         columns = zip(self.xyxy.tolist(), self.confidence.tolist(), self.class_id.tolist(), self.data["class_name"], strict=True)
         return {"boxes": [{"label": str(name), "class_id": k, "score": score, "box": box} for box, score, k, name in columns]}
+
+    def rows(self) -> list[Facts]:
+        boxes = self.to_json()["boxes"]
+        return [
+            {"label": box["label"], "score": box["score"], **dict(zip(("xmin", "ymin", "xmax", "ymax"), box["box"], strict=True))}
+            for box in boxes
+        ]
 
     def __str__(self) -> str:
         counts = Counter(map(str, self.data["class_name"]))
@@ -83,7 +90,10 @@ class KeyPoints(supervision.KeyPoints, Answer):  # type: ignore[misc]
         return {"points": [{"name": str(name), "x": x, "y": y, "score": score} for name, (x, y), score in columns]}
 
     def __str__(self) -> str:
-        return f"{int((self.keypoint_confidence[0] >= 0.5).sum())} of {self.xy.shape[1]} points sure"
+        return f"{int((self.keypoint_confidence[0] >= SURE).sum())} of {self.xy.shape[1]} points sure"
+
+    def rows(self) -> list[Facts]:
+        return [{"label": point["name"], **{key: point[key] for key in ("x", "y", "score")}} for point in self.to_json()["points"]]
 
     def draw(self, picture: Image.Image, grow: float = 1.0, colour: Colour | None = None) -> Image.Image:
         """The points and the lines between them; those with a low score in grey."""

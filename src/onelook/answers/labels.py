@@ -45,6 +45,9 @@ class Labels(Answer):
     def to_json(self) -> Facts:
         return {"labels": list(self.labels), "probabilities": dict(self.probabilities)}
 
+    def rows(self) -> list[Facts]:
+        return [{"label": label, "probability": self.probabilities[label]} for label in self.labels]
+
     def to_supervision(self) -> "supervision.Classifications":
         """A ``supervision.Classifications`` of the labels that are present."""
         from onelook.geometry.supervision import supervision
@@ -66,6 +69,9 @@ class Values(Answer):
 
     def to_json(self) -> Facts:
         return {"values": dict(self.values)}
+
+    def rows(self) -> list[Facts]:
+        return [{"label": name, "value": value} for name, value in self.values.items()]
 
     def to_supervision(self) -> NoReturn:
         """Numbers are not something that supervision draws; raises TypeError."""

@@ -67,6 +67,9 @@ class Segmentation(Answer):
         objects = {"instances": self.instances.to_json()} if self.instances is not None else {}
         return {"size": [width, height], "shares": self.shares, **objects, "polygons": self.polygons()}
 
+    def rows(self) -> list[Facts]:
+        return [{"label": name, "share": share} for name, share in self.shares.items()]
+
     def to_supervision(self) -> "supervision.Detections":
         """A ``supervision.Detections``: a mask a class, or one an object where they were asked for."""
         from onelook.geometry.supervision import supervision

@@ -18,7 +18,7 @@ from typing import Any
 
 import typer
 
-from onelook.cli import bench, cache, compare, data, demo, doctor, info, predict, train, val
+from onelook.cli import bench, cache, compare, data, demo, doctor, head, info, predict, train, val
 from onelook.cli.options import Started
 from onelook.errors import OnelookError
 
@@ -58,6 +58,8 @@ def make_app(heads: bool = True) -> typer.Typer:
     app.command()(info.info)
     app.command()(train.retrain)
     app.add_typer(data.app, name="data")
+    app.add_typer(head.app, name="head")
+    app.command()(head.merge)
     app.add_typer(cache.app, name="cache")
     app.command()(bench.bench)
     app.command()(doctor.doctor)

@@ -51,8 +51,9 @@ def val(
 
     models = [Model.load(file, weights=weights, device=device.value) for file in model]
     judged = validate(
-        data, models, head, columns=names(columns), split=split, ignore=names(ignore), tta=tta.value, tiles=tiles, progress=progress(quiet)
-    )
+        data, models, head, columns=names(columns), split=split, ignore=names(ignore), tta=tta.value, tiles=tiles, progress=progress(quiet),
+        files=model,
+    )  # fmt: skip
     metrics, judge = judged.found.metrics, judged.found.judge
     if json:
         emit(judged.to_json())

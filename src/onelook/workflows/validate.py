@@ -3,14 +3,16 @@
 onelook val test-photos/ --model a.onelook --model b.onelook --head kind --tta flips
 """
 
+import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from onelook.data.read import read_kinds
+from onelook.data.readers.table import read_text
 from onelook.data.samples import Dataset
-from onelook.errors import DataError, HeadError
+from onelook.errors import DataError, HeadError, UnreadableError
 from onelook.facts import Facts
 from onelook.inference.evaluate import Evaluated, merged
 from onelook.metrics.intervals import Gain, paired_gain
@@ -45,9 +47,11 @@ def validate(
     tta: str = "none",
     tiles: bool = False,
     progress: Progress = QUIET,
+    files: Sequence[Path] = (),
 ) -> Validated:
     """Judge head ``name`` of one model, or the mean of several models' heads of that name.
 
+    ``files``: where the models come from, so that pictures they have learned from are known, and said.
     Raises HeadError where the models' heads differ in task or classes, DataError for what cannot be judged on.
     """
     asked = [model.head(name) for model in models]
@@ -59,6 +63,8 @@ def validate(
                 f"{', '.join(other.classes)} in another; train them on the same classes"
             )
     dataset = labelled(data, models[0], name, columns, split, ignore)
+    for file in files:
+        _say_if_learned(dataset, file.parent / "runs" / task / name / "split.csv", name, progress)
     plain = [model.evaluate(name, dataset, progress=progress) for model in models]
     more = tta != "none" or tiles
     wide = [model.evaluate(name, dataset, tta=tta, tiles=tiles, progress=progress) for model in models] if more else plain
@@ -86,6 +92,18 @@ def labelled(
     dataset = read_kinds(data, kinds, columns=columns, classes=asked.classes, split=split, ignore=ignore)
     inside = dataset.side("val")
     return inside if len(inside) else dataset
+
+
+def _say_if_learned(dataset: Dataset, written: Path, name: str, progress: Progress) -> None:
+    """Say how many of the pictures the head has learned from, by the split that training wrote beside the model file."""
+    try:
+        rows = csv.DictReader(read_text(written).splitlines())
+        learned = {(written.parent / row["path"]).resolve() for row in rows if row["split"] == "train"}
+    except (UnreadableError, KeyError, csv.Error):
+        return
+    same = sum(sample.path.resolve() in learned for sample in dataset.samples)
+    if same:
+        progress.say(f"{same} of {len(dataset)} pictures are among those that {name} has learned from: the figures flatter")
 
 
 def _together(models: Sequence[Model], name: str, parts: Sequence[Evaluated], tta: str, tiles: bool) -> Evaluated:
