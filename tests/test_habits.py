@@ -69,9 +69,35 @@ class TestTables:
         assert [(sample.path.name, sample.side) for sample in data.samples] == [("a.png", "train"), ("d.png", "val")]
         assert "1 no-label" in data.describe()
 
+    @pytest.mark.parametrize("form", ["csv", "jsonl"])
+    def test_metadata_beside_pictures_and_in_sides(self, tmp_path: Path, form: str) -> None:
+        def write(folder: Path, labels: dict[str, str]) -> None:
+            for name in labels:
+                picture(folder / name)
+            rows = [json.dumps({"file_name": name, "label": label, "boxes": [1]}) for name, label in labels.items()]
+            table = ["file_name,label", *(",".join(pair) for pair in labels.items())]
+            (folder / f"metadata.{form}").write_text("\n".join(rows if form == "jsonl" else table))
+
+        write(tmp_path / "one", {"a.png": "cat", "b.png": "dog"})
+        write(tmp_path / "two" / "train", {"a.png": "cat", "b.png": "dog"})
+        write(tmp_path / "two" / "test", {"a.png": "dog"})
+        one, two = read(tmp_path / "one", task="classify"), read(tmp_path / "two", task="classify")
+        assert (one.classes, len(one)) == (("cat", "dog"), 2)
+        assert [(sample.path.parent.name, sample.side, sample.target) for sample in two.samples] == [
+            ("train", "train", 0), ("train", "train", 1), ("test", "val", 1),
+        ]  # fmt: skip
+
     def test_decimal_commas_and_utf_16(self, tmp_path: Path) -> None:
         (tmp_path / "weights.csv").write_text("path;weight\na.png;3,5\nb.png;-2\n", encoding="utf-16")
         assert [sample.target for sample in read(tmp_path / "weights.csv", task="regress").samples] == [(3.5,), (-2.0,)]
+
+    @pytest.mark.parametrize(("encoding", "name"), [("utf-8", "猫"), ("gb18030", "花猫与狗"), ("cp1252", "Löwe"), ("utf-8-sig", "Löwe")])
+    def test_letters_of_other_systems(self, tmp_path: Path, encoding: str, name: str) -> None:
+        (tmp_path / "t.csv").write_bytes(f"path,label\na.png,{name}\nb.png,dog\n".encode(encoding))
+        assert name in read(tmp_path / "t.csv", task="classify").classes
+        root = yolo(tmp_path / "set", "")
+        (root / "classes.txt").write_bytes(f"{name}\n".encode(encoding))
+        assert read(root, task="detect").classes == (name,)
 
     def test_two_columns_of_one_name_and_a_missing_header(self, tmp_path: Path) -> None:
         (tmp_path / "t.csv").write_text("path,label,label\na.png,x,y\n")
@@ -134,7 +160,10 @@ class TestCoco:
         data = read(tmp_path, task="detect")
         assert data.classes == ("cat", "dog", "cow")
         assert [objects_of(sample).labels.tolist() for sample in data.samples] == [[1], [0]]
-        assert kinds(data) == {"empty-class": 1}
+        assert not data.findings
+        assert {finding.kind: finding.reason for finding in check(tmp_path, task="detect").findings}["empty-class"].startswith(
+            "nothing is labelled cow"
+        )
 
     def test_polygons_without_boxes_and_flat_ones(self, tmp_path: Path) -> None:
         polygon = [10, 10, 40, 10, 40, 30, 10, 30]
@@ -450,6 +479,13 @@ class TestTasks:
         assert guess_task(photos).task == "classify"
         with pytest.raises(DataError, match="no labelled pictures are recognised"):
             guess_task(picture(tmp_path / "x.png"))
+
+
+def test_check_never_says_nothing_found_when_nothing_is_labelled(tmp_path: Path) -> None:
+    coco(tmp_path, [])
+    report = check(tmp_path, task="detect")
+    assert not report.clean
+    assert "none of 2 pictures has boxes" in {finding.reason for finding in report.findings}
 
 
 def test_check_says_what_it_read(tmp_path: Path) -> None:

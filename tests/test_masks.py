@@ -327,7 +327,7 @@ def test_check_names_empty_classes(tmp_path: Path) -> None:
     root = pairs(tmp_path, [0, 1])
     (root / "classes.txt").write_text("sky\nroad\ncar\n")
     kinds = {(finding.kind, finding.reason.split(";")[0]) for finding in check(root, task="segment").findings}
-    assert ("empty-class", "no pixel of class car") in kinds
+    assert ("empty-class", "nothing is labelled car") in kinds
 
 
 def test_classes_of_a_head(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_bad_sources(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no pictures in class folders"):
         read(tmp_path)
     (tmp_path / "x.txt").write_text("")
-    with pytest.raises(DataError, match=r"no labelled pictures are recognised here; expected .*class folders, a table"):
+    with pytest.raises(DataError, match=r"no labelled pictures are recognised here; expected .*a table with a path column.*class folders"):
         read(tmp_path / "x.txt")
     with pytest.raises(DataError, match="is no class of this head; it knows cat"):
         read(touch(tmp_path, "dog/1.png"), classes=("cat",))

@@ -136,7 +136,7 @@ class TestCoco:
         ]
         coco(tmp_path, annotations=wrong)
         kinds = [finding.kind for finding in read(tmp_path, task="detect").findings]
-        assert kinds == ["empty-class", "unknown-class", "unknown-picture", "malformed", "not-a-number"]
+        assert kinds == ["unknown-class", "unknown-picture", "malformed", "not-a-number"]
 
     def test_not_json(self, tmp_path: Path) -> None:
         path = coco(tmp_path)

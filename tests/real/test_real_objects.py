@@ -3,15 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from scipy.io import loadmat
 
 from onelook import Geometry, Model, read
 from onelook.cli import main
+from onelook.data.readers.joints import PAIRS
 from onelook.data.samples import objects_of
 from onelook.data.split import split
 from onelook.geometry.boxes import ScoredBoxes, xywh_to_xyxy
+from onelook.geometry.mirror_pairs import find_pairs
 from onelook.geometry.objects import Objects
 from onelook.heads import HEADS
 from onelook.metrics.boxes import average_precisions
@@ -58,6 +61,8 @@ def test_every_split_is_read_as_it_is_told() -> None:
     assert len(poses) == 400
     joints = loadmat(need("lsp_ext400") / "joints.mat")["joints"]
     assert sum(int((objects_of(sample).points[..., 2] > 0).sum()) for sample in poses.samples) == int((joints[:, 2] > 0).sum())
+    people = np.stack([objects_of(sample).points[0].numpy() for sample in poses.samples if len(objects_of(sample))])
+    assert find_pairs(people) == PAIRS  # as the set's paper has them
     assert HEADS["fcos"].input_size(read(need("bccd"), task="detect")) == 640
     assert HEADS["fcos"].input_size(read(need("raccoon"), task="detect")) == 320
 

@@ -40,7 +40,7 @@ def info(
         classes = ", ".join(head["classes"][:12]) + (" ..." if len(head["classes"]) > 12 else "")
         done = model.head(name).judge().in_words(head["metrics"]) if head["metrics"].get("n") else "ready"
         how = f" by {head['method']}" if head["method"] not in ("", head["task"]) else ""
-        say(f"{name}: {head['task']}{how} ({classes}); {head['cut']}; reads {_in_words(head['reads'])}; {done}")
+        say(f"{name}: {head['task']}{how} ({classes}); {head['cut']}; reads {_in_words(head['reads'])}; {done}{_trained(head['training'])}")
     rows = [[p.part, f"{p.parameters:,}", f"{p.macs / 1e6:,.1f} M", f"{p.bytes / 1e6:,.2f} MB", f"{p.ms:.2f}"] for p in bill.parts]
     table(["part", "parameters", "MACs", "size", "ms a picture"], rows)
     heads = len(result["heads"])
@@ -48,6 +48,17 @@ def info(
         f"{heads} head{'s' * (heads > 1)}, {bill.looks} look{'s' * (bill.looks > 1)} a picture: {bill.ms_together:.1f} ms together; "
         f"as separate models {bill.ms_apart:.1f} ms ({bill.ms_apart / bill.ms_together:.1f} times as long)"
     )
+    if file is not None:
+        say(f'ask it: onelook predict PICTURE --model {file}, or in Python: onelook.load({str(file)!r}).predict("photo.jpg")')
+
+
+def _trained(training: Facts) -> str:
+    """When and on what a head was trained, as far as the file says it."""
+    count = training.get("images", {}).get("train")
+    if count is None:
+        return ""
+    when = f" on {training['trained']}" if "trained" in training else ""
+    return f"; trained{when} from {count} pictures ({training.get('data', '?')})"
 
 
 def _in_words(reads: Facts) -> str:

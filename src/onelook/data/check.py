@@ -68,10 +68,13 @@ def check(
 ) -> Report:
     """Look at every file of a data set (and of a validation set beside it) and list what is wrong.
 
-    Kinds: unreadable, not-a-picture, duplicate, two-labels, leak (in training and validation), empty-class, one-class,
-    tiny-class, missing-class (in one side only), tiny-picture, class-clash, exif-orientation; of boxes: zero-area, inverted, outside,
-    not-a-number, duplicate-box, unknown-class, unknown-picture, missing-annotation, malformed, no-name; of key points: no-points; of
-    masks: missing-mask, missing-picture, unknown-value, size-mismatch, all-ignored.
+    Kinds: unreadable, not-a-picture, heic, duplicate, two-labels, leak (in training and validation), no-labels, empty-class, one-class,
+    tiny-class, missing-class (in one side only), tiny-picture, class-clash, exif-orientation.
+    Of tables: no-label, no-path, unknown-side.
+    Of annotations: ambiguous-picture, labelled-twice, renamed, turned-labels, scaled-labels, size-mismatch, zero-area, inverted, outside,
+    not-a-number, in-pixels, duplicate-box, no-box, no-area, no-shape, turned-box, unknown-class, unknown-picture, missing-annotation,
+    missing-picture, no-label-file, ambiguous-label, malformed, no-name, group-name, no-points, two-points, other-points.
+    Of masks: missing-mask, missing-picture, unknown-value, size-mismatch, all-ignored.
     """
     source = Path(source)
     data = read_kinds(source, kinds, columns=columns, split=train_split, ignore=ignore)
@@ -86,12 +89,15 @@ def check(
     order = {"unreadable": 0, "not-a-picture": 1, "leak": 2, "two-labels": 3, "duplicate": 4}
     findings.sort(key=lambda finding: (order.get(finding.kind, 9), finding.kind, finding.file))
     sides = Counter(sample.side for sample in samples if sample.side)
-    return Report(data.found, len(samples), data.counts(), tuple(findings), dict(sides))
+    counts = data.targets.counts([sample.target for sample in samples], data.classes)
+    return Report(data.found, len(samples), counts, tuple(findings), dict(sides))
 
 
 def _of_classes(data: Dataset, samples: list[Sample]) -> Iterator[Finding]:
     source = str(data.source)
     kind = data.targets
+    if samples and not sum(kind.counts([sample.target for sample in samples], data.classes).values()):
+        yield Finding("no-labels", source, f"none of {len(samples)} pictures has {kind.noun}")
     if not kind.named:
         return
     counts = dict.fromkeys(data.classes, 0)
@@ -104,7 +110,7 @@ def _of_classes(data: Dataset, samples: list[Sample]) -> Iterator[Finding]:
         yield Finding("one-class", source, "there is only one class with pictures; two are needed")
     for name, count in counts.items():
         if kind.declared and not count:
-            yield Finding("empty-class", source, f"no pixel of class {name}; nothing can be learned of it")
+            yield Finding("empty-class", source, f"nothing is labelled {name}; nothing can be learned of it")
         if 0 < count < TINY_CLASS:
             yield Finding("tiny-class", source, f"class {name} has {count} {kind.counted[1]}; {TINY_CLASS} or more are wanted")
     if {"train", "val"} <= by_side.keys():

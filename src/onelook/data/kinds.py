@@ -160,7 +160,7 @@ class Boxes(Kind[Objects]):
 
     name, noun, described = "objects", "boxes", "boxes "
     counted = ("class", "boxes")
-    moves = joins = True
+    moves = joins = declared = True
 
     def counts(self, targets: Sequence[Objects], classes: Sequence[str]) -> dict[str, int]:
         found = Counter(label for objects in targets for label in objects.labels.tolist())

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 
 import torch
@@ -108,7 +109,7 @@ def train(
         "train_split": _split_name(train_split, source, model_path), "val_split": _split_name(val_split, source, model_path),
         "columns": list(columns), "ignore": list(ignore), "group": group, "method": head.method, "freeze": freeze, "budget": budget,
         "epochs": epochs, "views": views, "augment": augment, "seed": seed, "options": asdict(own),
-        "weights": None if weights is None else _beside(weights, model_path),
+        "weights": None if weights is None else _beside(weights, model_path), "trained": date.today().isoformat(),
     }  # fmt: skip
     refused = [*fitted.refused, *(evaluated.refused if evaluated else ())]
     images = {"train": fitted.images, "val": metrics["n"] if pictures.val else 0, "refused": len(refused)}

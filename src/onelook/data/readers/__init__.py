@@ -38,8 +38,8 @@ READERS: tuple[Reader, ...] = (
     yolo.READER,
     voc.READER,
     object_table.READER,
-    folders.READER,
     table.READER,
+    folders.READER,
 )
 
 

@@ -85,13 +85,7 @@ def assemble(source: Annotations, request: Request) -> Dataset:
     if not source.pictures:
         reason = f" ({findings[0].reason})" if findings else ""
         raise DataError(f"{source.path}: no pictures in this {source.form}{reason}")
-    build = (
-        _Points(source, request)
-        if request.wants("points")
-        else _Masks(source, request)
-        if request.wants("masks")
-        else _Boxes(source, request)
-    )
+    build = next((kind for kind in (_Points, _Masks) if request.wants(kind.kind)), _Boxes)(source, request)
     pictures = _once(source.pictures, findings)
     used = used_sides(picture.side for picture in pictures)
     rest = left_out(Counter(picture.side for picture in pictures), used)
@@ -124,9 +118,8 @@ def _mirrored(layout: Layout | None, samples: Sequence[Sample]) -> tuple[Layout 
     if not pairs:
         return layout, "; which points are left and right is not known: nothing is mirrored"
     shown = ", ".join(f"{layout.names[one]}-{layout.names[other]}" for one, other in pairs[:3])
-    return replace(
-        layout, pairs=pairs
-    ), f"; {len(pairs)} pairs of left and right points found from the data ({shown}{' ...' * (len(pairs) > 3)})"
+    said = f"; {len(pairs)} pairs of left and right points found from the data ({shown}{' ...' * (len(pairs) > 3)})"
+    return replace(layout, pairs=pairs), said
 
 
 class _Boxes:

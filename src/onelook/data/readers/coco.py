@@ -122,15 +122,12 @@ def categories_of(file: Path, facts: Facts, findings: list[Finding]) -> dict[Id,
     found: dict[Id, str] = {}
     for key in sorted(entries, key=lambda key: (isinstance(key, str), key if isinstance(key, int) else 0, str(key))):
         name = str(entries[key]["name"])
-        if key in used or not used & entries.keys():
-            found[key] = name
-        elif name in groups:
+        if name in groups and key not in used and used & entries.keys():
             findings.append(
-                Finding("group-name", f"{file}: categories", f"{name} is what the others are grouped by and no object's; no class")
+                Finding("group-name", f"{file}: categories", f"{name} is what the others are grouped by, and no object's; no class")
             )
         else:
             found[key] = name
-            findings.append(Finding("empty-class", f"{file}: categories", f"no object of class {name}; nothing can be learned of it here"))
     return found
 
 

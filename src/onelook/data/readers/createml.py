@@ -6,37 +6,30 @@ onelook data check set/ --task detect        # set/_annotations.createml.json
 from pathlib import Path
 
 from onelook.data.readers.annotations import Annotated, Annotations, Written, assemble
-from onelook.data.readers.json_files import has_json, json_files, load_json
+from onelook.data.readers.json_files import has_json, json_files, load_json, sides_of_files
 from onelook.data.readers.locate import Locator
 from onelook.data.readers.request import Reader, Request
 from onelook.data.samples import Dataset, Finding
-from onelook.data.sides import side_in, side_word
-from onelook.errors import DataError
 
 SIGNS = ('"image"', '"annotations"', '"coordinates"')
 
 
 def read_createml(source: Path, split: str | None) -> Annotations:
     """Every picture that the files list. ``split``: a folder's or a file's name."""
-    files, root = json_files(source, SIGNS, depth=1), source if source.is_dir() else source.parent
-    sides = {file: side_in(file.relative_to(root)) for file in files}
-    if split is not None:
-        files = [file for file in files if split in (file.stem, file.parent.name) or sides[file] == side_word(split) is not None]
-        if not files:
-            raise DataError(f"{source}: no CreateML file of split {split!r}")
+    files = sides_of_files(source, json_files(source, SIGNS, depth=1), split, "CreateML", whole=True)
     findings: list[Finding] = []
     locator, pictures = Locator(source), []
-    for file in files:
+    for file, side in files.items():
         entries = load_json(file)
         for number, entry in enumerate(entries if isinstance(entries, list) else []):
             where = f"{file}: [{number}]"
             if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
                 findings.append(Finding("malformed", where, "needs an image; it is left out"))
                 continue
-            path = locator.find(entry["image"], file.parent, where, findings, sides[file])
+            path = locator.find(entry["image"], file.parent, where, findings, side)
             if path is not None:
                 objects = tuple(_objects(entry.get("annotations"), where, findings))
-                pictures.append(Annotated(path, objects, None, sides[file], where=where))
+                pictures.append(Annotated(path, objects, None, side, where=where))
     return Annotations(source, f"CreateML, {', '.join(file.name for file in files)}", tuple(pictures), findings=tuple(findings))
 
 

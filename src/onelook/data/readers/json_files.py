@@ -6,7 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from onelook.errors import UnreadableError
+from onelook.data.sides import side_in, side_word
+from onelook.errors import DataError, UnreadableError
 
 HEAD = 4_000_000  # characters in which a file must show what it is
 LARGEST = 2_000_000_000  # bytes
@@ -19,6 +20,28 @@ def json_files(source: Path, signs: Sequence[str], depth: int = 2) -> list[Path]
         return [source] if source.suffix.lower() == ".json" and shows(source, signs) else []
     found = [file for level in range(depth + 1) for file in source.glob("/".join(["*"] * level + ["*.json"]))]
     return [file for file in sorted(found) if not file.name.startswith(".") and shows(file, signs)]
+
+
+def sides_of_files(source: Path, files: Sequence[Path], split: str | None, tool: str, whole: bool) -> dict[Path, str | None]:
+    """The files that are read, each with the side (train, val, test) that its folders name. Raises DataError for a split that is not there.
+
+    ``whole``: whether a file is of many pictures, so that its own name may name a side. ``split``: a folder's name, or such a file's.
+    """
+    root = source if source.is_dir() else source.parent
+    inner = {file: file.relative_to(root) if whole else file.relative_to(root).parent for file in files}
+    sides = {file: side_in(path) for file, path in inner.items()}
+    if split is None:
+        return sides
+    chosen = {
+        file: side
+        for file, side in sides.items()
+        if split in (*inner[file].parts, inner[file].stem) or side == side_word(split) is not None
+    }
+    if not chosen:
+        raise DataError(
+            f"{source}: no {tool} files of {split!r}; there is {', '.join(sorted({side for side in sides.values() if side})) or 'none'}"
+        )
+    return chosen
 
 
 def has_json(source: Path, signs: Sequence[str], depth: int = 2) -> bool:

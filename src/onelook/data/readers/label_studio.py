@@ -16,13 +16,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 
 from onelook.data.readers.annotations import Annotated, Annotations, Written, assemble, kinds_in
-from onelook.data.readers.json_files import has_json, json_files, load_json
+from onelook.data.readers.json_files import has_json, json_files, load_json, sides_of_files
 from onelook.data.readers.locate import Locator
 from onelook.data.readers.request import Reader, Request
 from onelook.data.readers.shapes import Polygon, Shape, Xyxy, ellipse, polygon_of, shape_of_pixels, turned_box
 from onelook.data.samples import Dataset, Finding
-from onelook.data.sides import side_in, side_word
-from onelook.errors import DataError
 
 SIGNS = ('"annotations"', '"result"', '"data"')
 PREFIX = re.compile(r"^[0-9a-f]{8}-")  # of uploaded pictures' names
@@ -30,15 +28,10 @@ PREFIX = re.compile(r"^[0-9a-f]{8}-")  # of uploaded pictures' names
 
 def read_label_studio(source: Path, split: str | None) -> Annotations:
     """Every picture that the files list. ``split``: a folder's or a file's name."""
-    files, root = json_files(source, SIGNS, depth=1), source if source.is_dir() else source.parent
-    sides = {file: side_in(file.relative_to(root)) for file in files}
-    if split is not None:
-        files = [file for file in files if split in (file.stem, file.parent.name) or sides[file] == side_word(split) is not None]
-        if not files:
-            raise DataError(f"{source}: no Label Studio file of split {split!r}")
+    files = sides_of_files(source, json_files(source, SIGNS, depth=1), split, "Label Studio", whole=True)
     findings: list[Finding] = []
     locator, pictures = Locator(source), []
-    for file in files:
+    for file, side in files.items():
         tasks = load_json(file)
         for number, task in enumerate(tasks if isinstance(tasks, list) else [tasks]):
             where = f"{file}: [{number}]"
@@ -46,11 +39,11 @@ def read_label_studio(source: Path, split: str | None) -> Annotations:
             if name is None:
                 findings.append(Finding("malformed", where, "names no picture in its data; it is left out"))
                 continue
-            path = _find(locator, name, file.parent, where, sides[file], findings)
+            path = _find(locator, name, file.parent, where, side, findings)
             results = _results(task, where, findings)
             if path is not None:
                 objects = tuple(_objects(results, where, findings))
-                pictures.append(Annotated(path, objects, _size(results), sides[file], where=where))
+                pictures.append(Annotated(path, objects, _size(results), side, where=where))
     return Annotations(source, f"Label Studio, {', '.join(file.name for file in files)}", tuple(pictures), findings=tuple(findings))
 
 

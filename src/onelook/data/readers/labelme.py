@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from onelook.data.readers.annotations import Annotated, Annotations, Point, Written, assemble, kinds_in
-from onelook.data.readers.json_files import has_json, json_files, load_json
+from onelook.data.readers.json_files import has_json, json_files, load_json, sides_of_files
 from onelook.data.readers.locate import Locator
 from onelook.data.readers.object_table import around
 from onelook.data.readers.request import Reader, Request
 from onelook.data.readers.shapes import Shape, Xyxy, ellipse, polygon_of
 from onelook.data.samples import Dataset, Finding, paired_names
-from onelook.data.sides import side_in, side_word
-from onelook.errors import DataError, UnreadableError
+from onelook.errors import UnreadableError
 from onelook.geometry.objects import Layout
 
 SIGNS = ('"shapes"', '"imagePath"')
@@ -26,27 +25,22 @@ SIGNS = ('"shapes"', '"imagePath"')
 
 def read_labelme(source: Path, split: str | None, points: bool = False) -> Annotations:
     """Every picture that has a file. ``split``: a folder's name. ``points``: whether points are wanted, rather than areas."""
-    files = json_files(source, SIGNS)
-    root = source if source.is_dir() else source.parent
-    sides = {file: side_in(file.relative_to(root).parent) for file in files}
-    if split is not None:
-        files = [file for file in files if split in file.relative_to(root).parts[:-1] or sides[file] == side_word(split) is not None]
-        if not files:
-            raise DataError(f"{source}: no folder {split!r} with labelme files")
+    files = sides_of_files(source, json_files(source, SIGNS), split, "labelme", whole=False)
     findings: list[Finding] = []
     locator, pictures = Locator(source), []
     loaded = [(file, _load(file, findings)) for file in files]
     names = _point_names([facts for _, facts in loaded if facts]) if points else ()
     for file, facts in loaded:
-        picture = _picture(file, facts, sides[file], locator, findings) if facts else None
+        side = files[file]
+        picture = _picture(file, facts, side, locator, findings) if facts else None
         if picture is None or not facts:
             continue
         size = _size(facts)
         if points:
-            pictures.append(_with_points(picture, facts, names, str(file), sides[file], findings))
+            pictures.append(_with_points(picture, facts, names, str(file), side, findings))
         else:
             objects = tuple(_objects(file, facts["shapes"], findings))
-            pictures.append(Annotated(picture, objects, size, sides[file], where=str(file)))
+            pictures.append(Annotated(picture, objects, size, side, where=str(file)))
     layout = Layout(names, paired_names(names), ()) if names else None
     return Annotations(source, f"labelme, {len(files)} files", tuple(pictures), layout=layout, findings=tuple(findings))
 

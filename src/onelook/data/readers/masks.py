@@ -210,8 +210,11 @@ def pairs(root: Path) -> list[Pair]:
 
 def _alike(root: Path) -> Iterator[Pair]:
     """Folders whose files' names match, side by side or in two trees, one of them called like masks (Training_Images, Ground_Truth)."""
-    filled = [folder for folder in _below(root) if any(map(is_picture, folder.iterdir()))]
-    called = [folder for folder in filled if any(word in str(folder.relative_to(root)).lower() for word in WORDS)]
+    below = _below(root)
+    if not any(_called_like_masks(folder, root) for folder in below):
+        return
+    filled = [folder for folder in below if any(map(is_picture, folder.iterdir()))]
+    called = [folder for folder in filled if _called_like_masks(folder, root)]
     names = {folder: {_key(file) for file in _pictures_in(folder)} for folder in filled}
     for masks in called:
         side = side_in(masks.relative_to(root))
@@ -219,6 +222,10 @@ def _alike(root: Path) -> Iterator[Pair]:
         best = max(others, key=lambda one: len(names[one] & names[masks]), default=None)
         if best is not None and len(names[best] & names[masks]) >= ALIKE * len(names[best]):
             yield Pair(best, masks, side)
+
+
+def _called_like_masks(folder: Path, root: Path) -> bool:
+    return any(word in str(folder.relative_to(root)).lower() for word in WORDS)
 
 
 def _may_be_of(side: str | None, other: str | None) -> bool:

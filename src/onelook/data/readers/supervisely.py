@@ -14,28 +14,22 @@ import numpy as np
 from PIL import Image
 
 from onelook.data.readers.annotations import Annotated, Annotations, Written, assemble, kinds_in
-from onelook.data.readers.json_files import has_json, json_files, load_json
+from onelook.data.readers.json_files import has_json, json_files, load_json, sides_of_files
 from onelook.data.readers.locate import Locator
 from onelook.data.readers.request import Reader, Request
 from onelook.data.readers.shapes import Shape, Xyxy, polygon_of, shape_of_pixels
 from onelook.data.samples import Dataset, Finding
-from onelook.data.sides import side_in, side_word
-from onelook.errors import DataError, UnreadableError
+from onelook.errors import UnreadableError
 
 SIGNS = ('"objects"', '"classTitle"', '"size"')
 
 
 def read_supervisely(source: Path, split: str | None) -> Annotations:
     """Every picture that has a file. ``split``: a data set's folder."""
-    files, root = json_files(source, ('"objects"', '"size"')), source if source.is_dir() else source.parent
-    sides = {file: side_in(file.relative_to(root).parent) for file in files}
-    if split is not None:
-        files = [file for file in files if split in file.relative_to(root).parts[:-1] or sides[file] == side_word(split) is not None]
-        if not files:
-            raise DataError(f"{source}: no folder {split!r} with Supervisely files")
+    files = sides_of_files(source, json_files(source, ('"objects"', '"size"')), split, "Supervisely", whole=False)
     findings: list[Finding] = []
     locator, pictures = Locator(source), []
-    for file in files:
+    for file, side in files.items():
         try:
             facts = load_json(file)
             size = int(facts["size"]["width"]), int(facts["size"]["height"])
@@ -46,10 +40,10 @@ def read_supervisely(source: Path, split: str | None) -> Annotations:
             findings.append(Finding("malformed", str(file), "needs a size and objects; it is left out"))
             continue
         near = file.parent.parent / "img"
-        path = locator.find(file.stem, near if near.is_dir() else file.parent, str(file), findings, sides[file])
+        path = locator.find(file.stem, near if near.is_dir() else file.parent, str(file), findings, side)
         if path is not None:
             objects = tuple(_objects(file, facts.get("objects"), size, findings))
-            pictures.append(Annotated(path, objects, size, sides[file], where=str(file)))
+            pictures.append(Annotated(path, objects, size, side, where=str(file)))
     return Annotations(source, f"Supervisely, {len(files)} files", tuple(pictures), findings=tuple(findings))
 
 

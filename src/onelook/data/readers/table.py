@@ -7,9 +7,11 @@ onelook train labels.csv ...         # path,label   or   path,scratch,dent (0/1)
 """
 
 import csv
+import json
 import math
 import re
 from collections import Counter
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -27,7 +29,8 @@ PATH_COLUMNS = (
 LABEL_COLUMNS = ("label", "class", "category", "target", "class_name", "labels", "tags")
 SPLIT_COLUMNS = ("split", "subset")
 MANY = 20  # different numbers, which are hardly classes
-TABLES = (".csv", ".tsv")
+TABLES = (".csv", ".tsv", ".jsonl")
+METADATA = ("metadata.csv", "metadata.jsonl")  # Hugging Face's, in a folder of pictures
 DELIMITERS = ",;\t"
 
 TableRows = list[tuple[int, dict[str, str]]]  # line number, cells by column
@@ -70,6 +73,8 @@ def read_table(
 def read_rows(path: Path) -> tuple[list[str], TableRows]:
     """Header and (line number, row) of a table; every row has every column. Blank rows and columns without a name are not among them."""
     text = read_text(path)
+    if path.suffix.lower() == ".jsonl":
+        return _of_json_lines(path, text)
     try:
         reader = csv.DictReader(StringIO(text, newline=""), delimiter=_delimiter(text), skipinitialspace=True)
         rows = [(reader.line_num, row) for row in reader]
@@ -91,14 +96,41 @@ def read_rows(path: Path) -> tuple[list[str], TableRows]:
     return named, [(number, {name: row[name] for name in named}) for number, row in stripped]
 
 
+def _of_json_lines(path: Path, text: str) -> tuple[list[str], TableRows]:
+    """Header and rows of a file with a JSON object a line; lists and objects in it are no cells."""
+    rows: TableRows = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            facts = json.loads(line) if line.strip() else {}
+        except ValueError as error:
+            raise UnreadableError(f"{path}, line {number}: cannot be read as JSON ({error})") from error
+        if isinstance(facts, dict) and facts:
+            rows.append((number, {str(key): "" if value is None else str(value) for key, value in facts.items() if _is_cell(value)}))
+    header = list(dict.fromkeys(name for _, row in rows for name in row))
+    if not rows:
+        raise DataError(f"{path}: no rows; expected a JSON object a line")
+    return header, [(number, {name: row.get(name, "") for name in header}) for number, row in rows]
+
+
+def _is_cell(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float)
+
+
 def read_text(path: Path) -> str:
-    """A text file: UTF-8 with or without a mark, UTF-16 with one, else as Western Windows writes it. Raises UnreadableError."""
+    """A text file: UTF-8 with or without a mark, UTF-16 with one, else as Windows writes it in China or in the West.
+
+    Chinese letters are two bytes each, so that bytes beyond ASCII come in even numbers. Raises UnreadableError.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UnreadableError(f"{path}: cannot be read ({error.strerror})") from error
-    marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-    for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encodings = ["utf-16"]
+    else:
+        paired = all(len(run) % 2 == 0 for run in re.findall(rb"[\x80-\xff]+", content))
+        encodings = ["utf-8-sig", *(["gb18030"] if paired else []), "cp1252"]
+    for encoding in encodings:
         try:
             text = content.decode(encoding)
         except UnicodeDecodeError:
@@ -106,7 +138,7 @@ def read_text(path: Path) -> str:
         if "\0" in text:
             break
         return text
-    raise UnreadableError(f"{path}: is no text in UTF-8 or in Windows' Western letters")
+    raise UnreadableError(f"{path}: is no text in UTF-8, nor in what Windows writes in China or in the West")
 
 
 def header_of(path: Path) -> list[str]:
@@ -116,6 +148,8 @@ def header_of(path: Path) -> list[str]:
             line = file.readline(100_000).decode("utf-8-sig", errors="replace")
     except OSError:
         return []
+    if path.suffix.lower() == ".jsonl":
+        return list(re.findall(r'"([^"]+)"\s*:', line))
     return [name.strip() for name in next(csv.reader([line.strip()], delimiter=_delimiter(line)), [])]
 
 
@@ -243,18 +277,58 @@ def _natural(label: str) -> tuple[int, float, str]:
         return (1, 0.0, label)
 
 
+def tables_of(source: Path) -> list[tuple[Path, str | None]]:
+    """The table itself, or a folder's metadata.csv or .jsonl, or those of its sides, each with its side."""
+    if source.is_file():
+        return [(source, None)] if source.suffix.lower() in TABLES else []
+    own: list[tuple[Path, str | None]] = [(source / name, None) for name in METADATA if _names_pictures(source / name)]
+    sides = {folder: side_word(folder.name) for folder in sorted(source.iterdir())}
+    inside: list[tuple[Path, str | None]] = [
+        (folder / name, side) for folder, side in sides.items() if side for name in METADATA if _names_pictures(folder / name)
+    ]
+    return own[:1] or sorted(inside, key=lambda entry: entry[1] != "train")
+
+
+def _names_pictures(table: Path) -> bool:
+    return table.is_file() and bool({name.lower() for name in header_of(table)} & set(PATH_COLUMNS))
+
+
 def _recognised(source: Path, request: Request) -> bool:
-    return source.is_file() and source.suffix.lower() in TABLES
+    return bool(tables_of(source))
 
 
 def _read_dataset(source: Path, request: Request) -> Dataset:
-    return read_table(source, request.wants("values"), request.columns, request.group, request.classes, request.split)
+    tables = tables_of(source)
+    if len(tables) == 1:
+        return read_table(tables[0][0], request.wants("values"), request.columns, request.group, request.classes, request.split)
+    if request.split is not None:
+        tables = [(path, side) for path, side in tables if request.split in (path.parent.name, side)]
+        if not tables:
+            raise DataError(f"{source}: no folder {request.split!r} with a table")
+
+    def read_all(classes: tuple[str, ...]) -> list[Dataset]:
+        return [read_table(path, request.wants("values"), request.columns, request.group, classes) for path, _ in tables]
+
+    parts = read_all(request.classes)
+    if len({part.classes for part in parts}) > 1:
+        parts = read_all(tuple(sorted({name for part in parts for name in part.classes}, key=_natural)))
+    used = used_sides(side for _, side in tables)
+    sides = [side for _, side in tables]
+    samples = tuple(
+        replace(sample, side=used[side]) for part, side in zip(parts, sides, strict=True) if side in used for sample in part.samples
+    )
+    counts = Counter({side: len(part) for part, side in zip(parts, sides, strict=True)})
+    found = f"{source}: tables {', '.join(path.relative_to(source).as_posix() for path, _ in tables)}{left_out(counts, used)}"
+    return replace(
+        parts[0], samples=samples, source=source, found=found, findings=tuple(finding for part in parts for finding in part.findings)
+    )
 
 
 def _holds(source: Path) -> tuple[str, ...]:
     """Values where a single column of labels holds numbers that are no class ids: with decimals, or hardly two alike."""
-    header, rows = read_rows(source)
-    others = [name for name in header if name not in (path_column_of(source, header), split_column_of(header))]
+    table = tables_of(source)[0][0]
+    header, rows = read_rows(table)
+    others = [name for name in header if name not in (path_column_of(table, header), split_column_of(header))]
     columns = _label_columns(others, rows, numbers=False)
     cells = [row[columns[0]] for _, row in rows if len(columns) == 1 and row[columns[0]]]
     try:

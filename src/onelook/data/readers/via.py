@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from onelook.data.readers.annotations import Annotated, Annotations, Written, assemble, kinds_in
-from onelook.data.readers.json_files import has_json, json_files, load_json
+from onelook.data.readers.json_files import has_json, json_files, load_json, sides_of_files
 from onelook.data.readers.locate import Locator
 from onelook.data.readers.request import Reader, Request
 from onelook.data.readers.shapes import Shape, Xyxy, ellipse, polygon_of
 from onelook.data.samples import Dataset, Finding
-from onelook.data.sides import side_in, side_word
-from onelook.errors import DataError
 
 SIGNS = ('"regions"', '"shape_attributes"')
 NAMES = ("class", "label", "name", "type", "object", "category")
@@ -24,23 +22,18 @@ NAMES = ("class", "label", "name", "type", "object", "category")
 
 def read_via(source: Path, split: str | None) -> Annotations:
     """Every picture that the files list. ``split``: a folder's or a file's name."""
-    files, root = json_files(source, SIGNS, depth=1), source if source.is_dir() else source.parent
-    sides = {file: side_in(file.relative_to(root)) for file in files}
-    if split is not None:
-        files = [file for file in files if split in (file.stem, file.parent.name) or sides[file] == side_word(split) is not None]
-        if not files:
-            raise DataError(f"{source}: no VIA file of split {split!r}")
+    files = sides_of_files(source, json_files(source, SIGNS, depth=1), split, "VIA", whole=True)
     findings: list[Finding] = []
     locator, pictures = Locator(source), []
-    for file in files:
+    for file, side in files.items():
         for where, entry in _entries(file):
             if not isinstance(entry, dict) or not isinstance(entry.get("filename"), str):
                 findings.append(Finding("malformed", where, "needs a filename; it is left out"))
                 continue
-            path = locator.find(entry["filename"], file.parent, where, findings, sides[file])
+            path = locator.find(entry["filename"], file.parent, where, findings, side)
             if path is not None:
                 objects = tuple(_objects(entry.get("regions"), where, findings))
-                pictures.append(Annotated(path, objects, None, sides[file], where=where))
+                pictures.append(Annotated(path, objects, None, side, where=where))
     return Annotations(source, f"VIA, {', '.join(file.name for file in files)}", tuple(pictures), findings=tuple(findings))
 
 
