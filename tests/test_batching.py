@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -9,15 +10,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torch import Tensor, nn
 
 from onelook import Geometry, Model, read
 from onelook.backbones.backbone import Backbone
 from onelook.backbones.engines import TorchEngine
+from onelook.geometry.objects import Objects
 from onelook.geometry.placement import PIXELS
+from onelook.heads.deeppose import DeepPose
+from onelook.heads.localize import Localize
 from onelook.looks.extractor import Extractor
-from onelook.looks.features import Needs, padded
+from onelook.looks.features import Look, Needs, join, padded
 from onelook.training.batching import SizeBatcher, batch_count
-from onelook.training.dataset import TrainingSet
+from onelook.training.dataset import TrainingSet, _framed
 from tests.conftest import write_scenes
 
 SIZES = st.lists(st.sampled_from([(224, 160), (160, 224), (224, 224), (224, 96), (96, 224)]), min_size=1, max_size=200)
@@ -42,6 +47,43 @@ def test_pictures_of_one_size_go_together() -> None:
     assert len(batches) == 4
     assert all(len({sizes[index] for index in batch}) == 1 for batch in batches)
     assert list(batcher.rest()) == []
+
+
+class _Level(nn.Module):
+    """Stands for a pyramid: the map of stride 16 as it is."""
+
+    strides = (16,)
+
+    def forward(self, maps: dict[int, Tensor]) -> list[Tensor]:
+        return [maps[16]]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("method", ["localize", "deeppose"])
+def test_shares_are_of_the_pictures_own_input_whatever_its_batch(method: str, tiny: Backbone) -> None:
+    """A wide, a tall and a square picture together say what each says alone; so do the targets that they learn from."""
+    torch.manual_seed(0)
+    channels, sizes = {"16": 64}, [(64, 32), (32, 64), (64, 64)]
+    alone = []
+    for wide, high in sizes:
+        placement = Geometry(64).place(10 * wide, 10 * high)
+        assert placement.input == (wide, high)
+        alone.append(Look((placement,), {16: torch.randn(1, 64, high // 16, wide // 16)}))
+    together = join([padded(look, (64, 64), {16: (4, 4)}) for look in alone])
+    head: Any
+    if method == "localize":
+        head = Localize("a", channels=channels, inputs=1280).eval()
+        head.tower, head.output = nn.Identity(), nn.Conv2d(64, 7, 1)
+    else:
+        head = DeepPose("abc", channels=channels, inputs=1280).eval()
+        head.grid[0] = nn.Identity()
+    head.pyramid = _Level()
+    one_by_one = [head.postprocess(head(look), look.placements)[0] for look in alone]
+    for found, expected in zip(head.postprocess(head(together), together.placements), one_by_one, strict=True):
+        boxes = (found.boxes, expected.boxes) if method == "localize" else (found, expected)
+        torch.testing.assert_close(*boxes)
+    framed = [_framed(Objects.of([(1, 1, 9, 9)], [0]), placement) for placement in together.placements]
+    assert [cast(Objects, target).frame for target in framed] == sizes
 
 
 @torch.inference_mode()

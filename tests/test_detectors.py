@@ -231,7 +231,7 @@ class TestLocalize:
             head = Localize(("a", "b", "c"), channels={"8": 4}, inputs=4, loss=cast(Any, form))
             raw = torch.rand(1, 1, 8, requires_grad=True)
             nothing = Objects(torch.zeros(0, 4), torch.zeros(0).long(), torch.zeros(0).bool(), torch.zeros(0, 0, 3), (64, 64))
-            votes = Votes(raw, torch.ones(1, 1), torch.zeros(0, 2))
+            votes = Votes(raw, torch.ones(1, 1), torch.zeros(1, 0, 2))
             torch.stack(list(head.loss(votes, [nothing]).values())).sum().backward()
             assert raw.grad is not None
             assert raw.grad[0, 0, 0] != 0

@@ -11,12 +11,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from onelook.answers.answer import Answer
-from onelook.answers.canvas import COLOURS, GREY, INK, PAPER, Colour
+from onelook.answers.canvas import COLOURS, GREY, INK, PALETTE, PAPER, Colour
 from onelook.facts import Facts
 from onelook.geometry.objects import Layout
 from onelook.geometry.supervision import supervision
 
 CROWDED = 12  # boxes from which on labels are written smaller
+BRIGHT = 400  # sum of red, green and blue from which a label is written in black
 SURE = 0.3  # score from which a key point counts as found; below it is drawn in grey
 
 
@@ -62,10 +63,12 @@ class Detections(supervision.Detections, Answer):  # type: ignore[misc]
             return picture
         scaled = supervision.Detections(self.xyxy * grow, confidence=self.confidence, class_id=self.class_id, data=self.data)
         crowded = len(self) > CROWDED
-        picture = supervision.BoxAnnotator(thickness=line).annotate(picture.copy(), scaled)
+        palette = supervision.ColorPalette([supervision.Color(*rgb) for rgb in PALETTE])
+        picture = supervision.BoxAnnotator(palette, thickness=line).annotate(picture.copy(), scaled)
         labels = [f"{name} {score:.2f}" for name, score in zip(self.data["class_name"], self.confidence, strict=True)]
         size = max(0.35, max(picture.size) / 1600) * (0.7 if crowded else 1)
-        writer = supervision.LabelAnnotator(text_scale=size, text_thickness=1, text_padding=2, smart_position=not crowded)
+        inks = supervision.ColorPalette([supervision.Color(*(PAPER if sum(rgb) > BRIGHT else INK)) for rgb in PALETTE])
+        writer = supervision.LabelAnnotator(palette, inks, text_scale=size, text_thickness=1, text_padding=2, smart_position=not crowded)
         drawn: Image.Image = writer.annotate(picture, scaled, labels=labels)
         return drawn
 

@@ -19,25 +19,11 @@ from typing import Any
 import typer
 
 from onelook.cli import bench, cache, compare, data, demo, doctor, head, info, predict, train, val
+from onelook.cli.hints import hint
 from onelook.cli.options import Started
 from onelook.errors import OnelookError
 
 INTERRUPTED = 130
-HINTS = {  # what options of other tools are here
-    "--imgsz": "--imgsz: the input size is --size here",
-    "--img": "--img: the input size is --size here",
-    "--batch": "--batch: the batch is chosen by itself; for less memory, a smaller --size",
-    "--batch-size": "--batch-size: the batch is chosen by itself; for less memory, a smaller --size",
-    "--iou": "--iou: overlapping boxes are merged with what measured best; the lowest score of boxes is --conf",
-    "--patience": "--patience: training ends by itself; its time is --budget 10m, its length --epochs",
-    "--resume": "--resume: nothing is to be resumed; looks are kept, so the same command goes on where it was",
-    "--workers": "--workers: the number of threads follows what the machine has to spare (ONELOOK_THREADS fixes it)",
-    "--lr": "--lr: the learning rate is chosen by itself; what trains with which rate is printed",
-    "--lr0": "--lr0: the learning rate is chosen by itself; what trains with which rate is printed",
-    "--data": "--data: the data is the first argument: onelook train DATA",
-    "--source": "--source: pictures are the first arguments: onelook predict PICTURE",
-    "--project": "--project: the model file is named by --model, a page by --report",
-}
 
 
 def make_app(heads: bool = True) -> typer.Typer:
@@ -118,9 +104,9 @@ def main(arguments: list[str] | None = None) -> None:
 
         sys.stdout.write(f"onelook {__version__}\n")
         raise SystemExit(0)
-    hint = next((HINTS[word] for argument in arguments if (word := argument.split("=")[0]) in HINTS), None)
-    if hint is not None:
-        sys.stderr.write(f"onelook: {hint}\n")
+    said = hint(arguments)
+    if said:
+        sys.stderr.write(f"onelook: {said}\n")
         raise SystemExit(2)
     try:
         with _termination_interrupts():

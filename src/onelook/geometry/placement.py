@@ -32,6 +32,12 @@ class Placement:
     content: tuple[int, int]  # the part of the input that shows the picture; the rest, right and below, is padding
     scale: tuple[float, float]
     offset: tuple[float, float]
+    alone: tuple[int, int] | None = None  # the input without what a batch of several sizes was filled up with, where it was
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """The input as it is for this picture alone: what shares of the input are shares of, whatever batch it is in."""
+        return self.alone or self.input
 
     def points_to_input(self, points: Tensor) -> Tensor:
         """Points (..., 2) as x, y in original pixels -> input pixels."""

@@ -40,7 +40,10 @@ class DeepPoseOptions:
 
 
 class DeepPose(KeypointHead[Tensor]):
-    """Look -> (B, K, 3): x, y as shares of the input and the logarithm of the error's scale. Targets: ``Objects`` with key points."""
+    """Look -> (B, K, 3): x, y as shares of the picture's own input (``Placement.frame``) and the logarithm of the error's scale.
+
+    Targets: ``Objects`` with key points.
+    """
 
     method = "deeppose"
     Options = DeepPoseOptions
@@ -92,10 +95,23 @@ class DeepPose(KeypointHead[Tensor]):
 
     def forward(self, look: Look) -> Tensor:
         look.require(self.needs)
-        read = self.grid(self.pyramid(look.maps)[0]) if self.attach == "conv" else cast(Tensor, look.embedding)
+        read = self._over_frames(look) if self.attach == "conv" else cast(Tensor, look.embedding)
         said = cast(Tensor, self.dense(read)).view(len(read), -1, 3)
         scale = NARROWEST + (WIDEST - NARROWEST) * said[..., 2:].sigmoid()
         return torch.cat([said[..., :2] + 0.5, scale], dim=2)
+
+    def _over_frames(self, look: Look) -> Tensor:
+        """What the grid reads (B, D), of each picture over its own input, not over what its batch was filled up with."""
+        level, stride = self.pyramid(look.maps)[0], self.pyramid.strides[0]
+        frames = [placement.frame for placement in look.placements]
+        if len(set(frames)) == 1:
+            wide, high = frames[0]
+            return cast(Tensor, self.grid(level[:, :, : high // stride, : wide // stride]))
+        convolved = self.grid[0](level)
+        parts = [
+            self.grid[1:](one[None, :, : high // stride, : wide // stride]) for one, (wide, high) in zip(convolved, frames, strict=True)
+        ]
+        return torch.cat(parts)
 
     def loss(self, raw: Tensor, target: Sequence[Objects]) -> dict[str, Tensor]:
         """The absolute error of labelled points, and the negative logarithm of the Laplace density of that error."""
@@ -114,7 +130,7 @@ class DeepPose(KeypointHead[Tensor]):
         """Points (K, 3) of each picture in its own pixels: x, y, and a score that falls with the error that is expected."""
         found = []
         for said, placement in zip(raw.detach(), placements, strict=True):
-            points = placement.points_to_original(said[:, :2] * said.new_tensor(placement.input))
+            points = placement.points_to_original(said[:, :2] * said.new_tensor(placement.frame))
             score = torch.exp(-said[:, 2:].exp() / 0.05)
             found.append(torch.cat([points, score], dim=1))
         return found

@@ -44,9 +44,10 @@ THERE = 0.5  # Pc from which an object is said to be there
 
 @dataclass(frozen=True)
 class Votes:
-    """What all places say, ``rows`` (B, P, 5 + classes): Pc, then bx, by (centre), bh, bw as shares of the input, then the classes.
+    """What all places say, ``rows`` (B, P, 5 + classes): Pc, then bx, by (centre), bh, bw as shares of the picture's own input
+    (``Placement.frame``), then the classes.
 
-    ``weight`` (B, P): how much each counts, 1 in all. ``centres`` (P, 2): where they are, as shares of the input; none for an embedding.
+    ``weight`` (B, P): how much each counts, 1 in all. ``centres`` (B, P, 2): where they are, as shares likewise; none for an embedding.
     """
 
     rows: Tensor
@@ -120,14 +121,14 @@ class Localize(PlaceHead[Votes]):
             said = cast(Tensor, self.dense(look.embedding))
             box = said[:, 1:5].sigmoid() if self.loss_name == "logistic" else said[:, 1:5]
             rows = torch.cat([said[:, :1], box, said[:, 5:]], dim=1)[:, None]
-            return Votes(rows, torch.ones_like(rows[..., 0]), torch.zeros(0, 2))
+            return Votes(rows, torch.ones_like(rows[..., 0]), rows.new_zeros(len(rows), 0, 2))
         level = self.pyramid(look.maps)[0]
         stride = self.pyramid.strides[0]
         rows = flat([self.output(self.tower(level))])  # (B, cells, 6 + classes)
         no_callback = padding((level.shape[2], level.shape[3]), stride, look.placements)[..., None]
         weight = rows[..., -1:].masked_fill(no_callback, -torch.inf).softmax(1)
-        size = torch.tensor([level.shape[3], level.shape[2]]).to(level) * stride
-        centres = cells(level.shape[2], level.shape[3], stride).to(level) / size
+        frames = torch.tensor([placement.frame for placement in look.placements]).to(level)
+        centres = cells(level.shape[2], level.shape[3], stride).to(level)[None] / frames[:, None]
         middle = centres + 0.1 * rows[..., 1:3]
         side = torch.sigmoid(rows[..., 3:5])
         whole = torch.cat([rows[..., :1], middle, side, rows[..., 5:-1]], dim=2)
@@ -168,7 +169,7 @@ class Localize(PlaceHead[Votes]):
         kinds = said[:, 5:].softmax(1) if self.loss_name == "logistic" else said[:, 5:].clamp(0, 1)
         found = []
         for row, there, kind, placement in zip(said, sure, kinds, placements, strict=True):
-            size = torch.tensor([*placement.input, *placement.input])
+            size = torch.tensor([*placement.frame, *placement.frame])
             box = placement.boxes_to_original(corners(row[None]) * size)
             score, label = kind.max(0)
             known = ScoredBoxes(box, (there * score)[None], label[None])
@@ -204,8 +205,8 @@ def box_loss(rows: Tensor, wanted: Tensor) -> Tensor:
 
 
 def within(points: Tensor, boxes: Tensor) -> Tensor:
-    """Which points (P, 2) lie in which boxes (B, 4): (B, P)."""
-    return ((points[None] > boxes[:, None, :2]) & (points[None] < boxes[:, None, 2:])).all(2)
+    """Which points (B, P, 2) of each picture lie in its box (B, 4): (B, P)."""
+    return ((points > boxes[:, None, :2]) & (points < boxes[:, None, 2:])).all(2)
 
 
 def corners(rows: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ def padded(look: Look, size: tuple[int, int], map_sizes: Mapping[int, tuple[int,
         stride: functional.pad(value, (0, map_sizes[stride][1] - value.shape[3], 0, map_sizes[stride][0] - value.shape[2]))
         for stride, value in look.maps.items()
     }
-    placements = tuple(replace(placement, input=size) for placement in look.placements)
+    placements = tuple(replace(placement, input=size, alone=placement.frame) for placement in look.placements)
     return replace(look, maps=maps, placements=placements)
 
 

@@ -18,7 +18,7 @@ from onelook.data.augment import Recipe
 from onelook.data.pictures import ahead, read_bytes
 from onelook.geometry.masks import IGNORE, Mask, nearest
 from onelook.geometry.objects import Objects
-from onelook.geometry.placement import PIXELS
+from onelook.geometry.placement import PIXELS, Placement
 from onelook.looks.cache import RowId
 from onelook.looks.extractor import Batcher, Extractor, Pixels
 from onelook.looks.features import Look, Needs, join, padded
@@ -154,8 +154,8 @@ class TrainingSet:
                 if self.moving is None:
                     yield look, self.targets[index]
                 else:
-                    frame = look.placements[0].input
-                    yield look, [_framed(self.moved(picture, view_of[picture]), frame) for picture in index.tolist()]
+                    targets = (self.moved(picture, view_of[picture]) for picture in index.tolist())
+                    yield look, [_framed(target, placement) for target, placement in zip(targets, look.placements, strict=True)]
 
         return epoch
 
@@ -212,9 +212,9 @@ class TrainingSet:
         return self.extractor.decode(path, content, self.digests[index], [view], self.recipe, self.store.key.seed)[0]
 
 
-def _framed(target: Objects | Tensor, frame: tuple[int, int]) -> Objects | Tensor:
-    """A target in a batch whose input is as large as ``frame`` (width, height): objects say so, masks are filled up with IGNORE."""
+def _framed(target: Objects | Tensor, placement: Placement) -> Objects | Tensor:
+    """A target as its look lies in a batch: objects say the frame that shares are shares of, masks are filled up with IGNORE."""
     if isinstance(target, Objects):
-        return replace(target, frame=frame)
-    high, wide = frame[1] - target.shape[0], frame[0] - target.shape[1]
+        return replace(target, frame=placement.frame)
+    high, wide = placement.input[1] - target.shape[0], placement.input[0] - target.shape[1]
     return functional.pad(target, (0, wide, 0, high), value=IGNORE) if high or wide else target
