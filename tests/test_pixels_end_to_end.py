@@ -93,7 +93,7 @@ def test_ensembles_and_versions(trained: Path, scenes: Path) -> None:
 
 def test_a_tail_trains_with_the_decoder(scenes: Path, small: Model) -> None:
     before = {name: value.clone() for name, value in small.backbone.state_dict().items()}
-    fitted = small.fit("flowers", data(scenes, "train"), head="segment", freeze="stride8", epochs=4)
+    fitted = small.fit("flowers", data(scenes, "train"), head="segment", freeze="stride8", epochs=3)
     assert fitted.trained.cut == 3
     assert fitted.trained.held_out["n"] > 0
     assert all(torch.equal(value, before[name]) for name, value in small.backbone.state_dict().items())

@@ -68,7 +68,9 @@ class Detections(supervision.Detections, Answer):  # type: ignore[misc]
         labels = [f"{name} {score:.2f}" for name, score in zip(self.data["class_name"], self.confidence, strict=True)]
         size = max(0.35, max(picture.size) / 1600) * (0.7 if crowded else 1)
         inks = supervision.ColorPalette([supervision.Color(*(PAPER if sum(rgb) > BRIGHT else INK)) for rgb in PALETTE])
-        writer = supervision.LabelAnnotator(palette, inks, text_scale=size, text_thickness=1, text_padding=2, smart_position=not crowded)
+        writer = supervision.LabelAnnotator(
+            palette, text_color=inks, text_scale=size, text_thickness=1, text_padding=2, smart_position=not crowded
+        )
         drawn: Image.Image = writer.annotate(picture, scaled, labels=labels)
         return drawn
 
