@@ -82,7 +82,7 @@ def train(
         progress.say(guess.in_words())
         task = guess.task
     head, name = find_head(task, method), name or task
-    model_path = Path(model_path) if model_path is not None else Path(f"{Path(source).resolve().stem}.onelook")
+    model_path = Path(model_path) if model_path is not None else _named_after(Path(source))
     own = make_options(head, options)
     modelfile.check_writable(model_path)
     pictures = _read(source, head, val, train_split, val_split, columns, ignore, group, seed)
@@ -134,6 +134,12 @@ def train(
         _write_board(tensorboard, model, name, result, steps, pictures.train, recipe=augment or usual_recipe(head, model.backbone),
                      seed=seed, evaluated=evaluated)  # fmt: skip
     return result
+
+
+def _named_after(source: Path) -> Path:
+    """The model file that is called like the data, in the current folder."""
+    named = source if source.name not in ("", "..") else source.resolve()
+    return Path(f"{named.name if named.is_dir() else named.stem}.onelook")
 
 
 def _say_held_back(learned: Dataset, held: Dataset, val: str | None, progress: Progress) -> None:
