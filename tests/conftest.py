@@ -38,7 +38,7 @@ def cache_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def short_searches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few seconds a search where a test gives no budget, but on real pictures."""
     if request.node.get_closest_marker("real") is None:
-        monkeypatch.setattr(depth_search, "BUDGET", 5.0)
+        monkeypatch.setattr(depth_search, "BUDGET", 8.0)
 
 
 @pytest.fixture(scope="session")

@@ -93,7 +93,7 @@ def test_ensembles_and_versions(trained: Path, scenes: Path) -> None:
 
 def test_a_tail_trains_with_the_decoder(scenes: Path, small: Model) -> None:
     before = {name: value.clone() for name, value in small.backbone.state_dict().items()}
-    fitted = small.fit("flowers", data(scenes, "train"), head="segment", freeze="stride8", epochs=3)
+    fitted = small.fit("flowers", data(scenes, "train"), head="segment", freeze="stride8", epochs=4)
     assert fitted.trained.cut == 3
     assert fitted.trained.held_out["n"] > 0
     assert all(torch.equal(value, before[name]) for name, value in small.backbone.state_dict().items())
@@ -221,7 +221,7 @@ def test_checking_masks(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_depth_is_measured_within_a_budget(scenes: Path, small: Model) -> None:
     """Three depths for an equal short time, judged on a fold of the training pictures; the best of those that fit is trained on."""
     before = {name: value.clone() for name, value in small.backbone.state_dict().items()}
-    fitted = small.fit("flowers", data(scenes, "train"), head="segment", budget=10, hold_out=False)
+    fitted = small.fit("flowers", data(scenes, "train"), head="segment", budget=15, hold_out=False)
     assert fitted.trained.search is not None
     trials = fitted.trained.search.evidence
     assert [trial.trial for trial in trials] == ["frozen", "tail behind stride8", "everything"]
