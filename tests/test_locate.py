@@ -59,6 +59,11 @@ def test_pictures_of_the_other_side_and_of_other_sets_are_missing(tmp_path: Path
         assert not found.is_file()
 
 
+def test_a_mask_is_not_the_picture_that_it_is_of(tmp_path: Path) -> None:
+    touch(tmp_path, "masks/a.png", "SegmentationClass/a.png")
+    assert not Locator(tmp_path).find("a.jpg", tmp_path, "here", []).is_file()  # type: ignore[union-attr]
+
+
 def test_a_file_in_a_folder_of_annotations_belongs_to_the_folder_above(tmp_path: Path) -> None:
     touch(tmp_path, "set/images/a.jpg", "set/annotations/x.png")
     assert Locator(tmp_path / "set" / "annotations" / "train.json").root == tmp_path / "set"

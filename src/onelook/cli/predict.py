@@ -1,5 +1,6 @@
 """``onelook predict``: answers for pictures, folders and globs."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,11 +67,9 @@ def predict(
 def _from_stdin() -> list[Any]:
     """What stdin brings: paths, a line each, or the bytes of a picture."""
     content = sys.stdin.buffer.read()
-    try:
-        lines = content.decode("utf-8", errors="surrogateescape") if b"\0" not in content[:8000] else ""
-    except UnicodeDecodeError:
-        lines = ""
-    return [line for line in lines.splitlines() if line.strip()] if lines else [content]
+    if b"\0" in content[:8000]:
+        return [content]
+    return [line for line in os.fsdecode(content).splitlines() if line.strip()]
 
 
 def _unused(path: Path, written: set[Path]) -> Path:

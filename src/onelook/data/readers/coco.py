@@ -9,7 +9,7 @@ category ids become contiguous in their order. A picture with several people's k
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from onelook.data.readers.annotations import Annotated, Annotations, Point, Written, assemble, kinds_in
@@ -25,18 +25,6 @@ from onelook.geometry.objects import Layout
 
 Id = int | str  # of a picture or a category
 KEYS = {"images", "annotations", "categories"}
-
-
-@dataclass(frozen=True)
-class Image:
-    """A picture that a file lists: where it is, the size that its labels are written for, the file's side, its place in the file."""
-
-    id: Id
-    path: Path
-    size: tuple[int, int] | None
-    side: str | None
-    group: str | None
-    where: str
 
 
 def coco_files(source: Path) -> list[Path]:
@@ -72,9 +60,7 @@ def read_coco(source: Path, split: str | None, points: bool, group: str | None =
             categories = _of_layout(file, facts, categories, layout, findings)
         images = images_of(file, facts, side, locator, findings, group)
         objects = _objects(file, facts, images, categories, layout.names if layout else (), findings)
-        pictures += [
-            Annotated(image.path, tuple(objects.get(key, ())), image.size, side, image.group, image.where) for key, image in images.items()
-        ]
+        pictures += [replace(image, objects=tuple(objects.get(key, ()))) for key, image in images.items()]
     form = f"COCO, {', '.join(file.name for file, _ in files)}"
     return Annotations(source, form, tuple(pictures), tuple(names), layout, tuple(findings))
 
@@ -142,9 +128,9 @@ def id_of(value: object) -> Id | None:
 
 def images_of(
     file: Path, facts: Facts, side: str | None, locator: Locator, findings: list[Finding], group: str | None = None
-) -> dict[Id, Image]:
-    """Image id -> the picture, for those that can be told; the others are findings."""
-    found: dict[Id, Image] = {}
+) -> dict[Id, Annotated]:
+    """Image id -> the picture, its objects still to come, for those that can be told; the others are findings."""
+    found: dict[Id, Annotated] = {}
     for number, entry in enumerate(facts["images"]):
         where = f"{file}: images[{number}]"
         key = id_of(entry.get("id")) if isinstance(entry, dict) else None
@@ -157,12 +143,12 @@ def images_of(
         path = locator.find(entry["file_name"], file.parent, where, findings, side)
         if path is not None:
             belongs = None if group is None or entry.get(group) in (None, "") else str(entry[group])
-            found[key] = Image(key, path, _size(entry), side, belongs, where)
+            found[key] = Annotated(path, (), _size(entry), side, belongs, where)
     return found
 
 
 def annotations_of(
-    file: Path, facts: Facts, images: dict[Id, Image], categories: dict[Id, str], findings: list[Finding]
+    file: Path, facts: Facts, images: dict[Id, Annotated], categories: dict[Id, str], findings: list[Finding]
 ) -> Iterator[tuple[Id, str, Facts, str]]:
     """Image id, class, entry and place of every annotation whose picture and class are known; the others are findings."""
     listed = {id_of(entry.get("id")) for entry in facts["images"] if isinstance(entry, dict)}
@@ -190,7 +176,7 @@ def _size(entry: Facts) -> tuple[int, int] | None:
 
 
 def _objects(
-    file: Path, facts: Facts, images: dict[Id, Image], categories: dict[Id, str], points: tuple[str, ...], findings: list[Finding]
+    file: Path, facts: Facts, images: dict[Id, Annotated], categories: dict[Id, str], points: tuple[str, ...], findings: list[Finding]
 ) -> dict[Id, list[Written]]:
     by_image: dict[Id, list[Written]] = {}
     for image, name, entry, where in annotations_of(file, facts, images, categories, findings):

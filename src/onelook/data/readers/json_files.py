@@ -1,7 +1,7 @@
 """JSON files of labels: found by what their beginning shows, read with errors that name the file."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,7 @@ def json_files(source: Path, signs: Sequence[str], depth: int = 2) -> list[Path]
     """The JSON files of a source (a file, or a folder to some depth) whose beginning holds all these signs; hidden ones are not there."""
     if source.is_file():
         return [source] if source.suffix.lower() == ".json" and shows(source, signs) else []
-    found = [file for level in range(depth + 1) for file in source.glob("/".join(["*"] * level + ["*.json"]))]
-    return [file for file in sorted(found) if not file.name.startswith(".") and shows(file, signs)]
+    return [file for file in sorted(_below(source, depth)) if not file.name.startswith(".") and shows(file, signs)]
 
 
 def sides_of_files(source: Path, files: Sequence[Path], split: str | None, tool: str, whole: bool) -> dict[Path, str | None]:
@@ -48,8 +47,13 @@ def has_json(source: Path, signs: Sequence[str], depth: int = 2) -> bool:
     """Whether one of the first JSON files of a source holds all these signs."""
     if source.is_file():
         return bool(json_files(source, signs))
-    found = (file for level in range(depth + 1) for file in source.glob("/".join(["*"] * level + ["*.json"])))
-    return any(shows(file, signs) for file in islice(found, SAMPLE))
+    return any(shows(file, signs) for file in islice(_below(source, depth), SAMPLE))
+
+
+def _below(folder: Path, depth: int) -> Iterator[Path]:
+    """The JSON files in a folder and in the folders in it, to some depth."""
+    for level in range(depth + 1):
+        yield from folder.glob("/".join(["*"] * level + ["*.json"]))
 
 
 def shows(file: Path, signs: Sequence[str]) -> bool:

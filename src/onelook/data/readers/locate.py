@@ -61,7 +61,10 @@ class Locator:
         if not named:
             return []
         exact = [path for path in named if path.name == written.name]
-        alike = exact or [path for path in named if path.name.casefold() == written.name.casefold()] or named
+        alike = exact or [path for path in named if path.name.casefold() == written.name.casefold()]
+        alike = alike or [path for path in named if not self._is_label(path)]
+        if not alike:
+            return []
         depth = {path: _agreeing(path, written) for path in alike}
         most = max(depth.values())
         best = [path for path in alike if depth[path] == most]
@@ -76,6 +79,11 @@ class Locator:
     def _of_other_side(self, path: Path, side: str | None) -> bool:
         found = self._side(path)
         return None not in (found, side) and found != side
+
+    def _is_label(self, path: Path) -> bool:
+        """Whether a file of the same stem lies among labels: a mask is not the picture that it is of."""
+        folders = [part.lower() for part in path.relative_to(self.root).parts[:-1]]
+        return any(part in LABEL_FOLDERS or "mask" in part or "segmentation" in part for part in folders)
 
     def _shown(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
