@@ -1,8 +1,11 @@
 """Formats of other tools: written by supervision, or by hand as the tools write them, and read as the same boxes and outlines."""
 
 import base64
+import csv
 import itertools
 import json
+import subprocess
+import tarfile
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +17,7 @@ from PIL import Image
 
 from onelook.data.readers.label_studio import decode_brush
 from onelook.data.samples import Dataset, mask_of, objects_of
+from onelook.errors import DataError, OnelookError
 from onelook.geometry.supervision import supervision as sv
 from onelook.workflows.data import convert, read
 
@@ -199,3 +203,110 @@ def test_a_round_trip_through_coco_keeps_half_a_pixel(tmp_path: Path) -> None:
     done = convert(tmp_path / "in", tmp_path / "out", "coco", task="detect")
     assert done.whole
     assert np.allclose(objects_of(read(tmp_path / "out", task="detect").samples[0]).boxes, objects_of(before.samples[0]).boxes, atol=0.5)
+
+
+def test_via_csv(tmp_path: Path) -> None:
+    """As the annotator writes it: JSON within quoted cells, a line a region, an empty one for a picture without regions."""
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "b.png")
+    shapes = [{"name": "rect", "x": 10, "y": 20, "width": 30, "height": 30}, {"name": "circle", "cx": 60, "cy": 40, "r": 10}, {}]
+    rows = [("a.png", shapes[0], {"class": "cat"}), ("a.png", shapes[1], {"class": "dog"}), ("b.png", shapes[2], {})]
+    with (tmp_path / "via_export_csv.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["filename", "file_size", "file_attributes", "region_count", "region_id", "region_shape_attributes", "region_attributes"]
+        )
+        for number, (name, shape, attributes) in enumerate(rows):
+            writer.writerow([name, 10, "{}", 2, number, json.dumps(shape), json.dumps(attributes)])
+    data = read(tmp_path)
+    assert boxes(data) == [("cat", list(BOX)), ("dog", [50, 30, 70, 50])]
+    assert [len(objects_of(sample)) for sample in data.samples] == [2, 0]
+    assert not data.findings
+    text = (tmp_path / "via_export_csv.csv").read_text().replace("""{""class"": ""dog""}""", "{broken", 1)
+    (tmp_path / "via_export_csv.csv").write_text(text)
+    assert [finding.kind for finding in read(tmp_path, task="detect").findings] == ["malformed"]
+
+
+@pytest.mark.parametrize("form", ["labelme", "cvat", "coco", "yolo", "voc", "csv"])
+def test_every_writer_is_read_again(form: str, tmp_path: Path) -> None:
+    """Boxes of two sides, one picture without any: the same sides, classes and boxes come back."""
+    for name in ("a", "b", "c"):
+        picture(tmp_path / "in" / f"{name}.png")
+    rows = ["a.png,train,cat,10.25,20.5,40.75,50", "a.png,train,dog,50,5,90,45", "b.png,val,dog,1,2,30,40", "c.png,train,,,,,"]
+    (tmp_path / "in" / "boxes.csv").write_text("\n".join(["path,split,class,xmin,ymin,xmax,ymax", *rows]) + "\n")
+    done = convert(tmp_path / "in", tmp_path / "out", form)
+    assert (done.labels, done.written, done.whole) == (3, 3, True)
+    before, after = read(tmp_path / "in"), read(tmp_path / "out", task="detect")
+    found = {sample.path.name: sample for sample in after.samples}
+    for sample in before.samples:
+        other = found[sample.path.name]
+        assert other.side == sample.side
+        assert np.allclose(objects_of(other).boxes, objects_of(sample).boxes, atol=0.5)
+        names = [[data.classes[label] for label in objects_of(one).labels.tolist()] for data, one in ((before, sample), (after, other))]
+        assert names[0] == names[1]
+
+
+def test_labelme_is_read_by_supervision(tmp_path: Path) -> None:
+    source = labelme(tmp_path / "in", [{"label": "cat", "shape_type": "rectangle", "points": [[10, 20], [40, 50]]}])
+    out = tmp_path / "out"
+    convert(source, out, "labelme", task="detect")
+    theirs = sv.DetectionDataset.from_labelme(images_directory_path=str(out), annotations_directory_path=str(out))
+    (_, _, found), *_ = list(theirs)
+    assert theirs.classes == ["cat"]
+    assert np.allclose(found.xyxy, [BOX])
+
+
+def test_points_through_labelme(tmp_path: Path) -> None:
+    shapes = [{"label": name, "shape_type": "point", "points": [[x, 5]]} for name, x in (("left_eye", 10), ("right_eye", 20))]
+    convert(labelme(tmp_path / "in", shapes), tmp_path / "out", "labelme", task="keypoints")
+    assert objects_of(read(tmp_path / "out").samples[0]).points.tolist() == [[[10, 5, 2], [20, 5, 2]]]
+
+
+def test_parquet(tmp_path: Path) -> None:
+    """A Hugging Face folder with metadata.parquet; and one whose pictures are inside the table, which is said."""
+    parquet, arrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+    names = [picture(tmp_path / "set" / f"{letter}.png").name for letter in "abcd"]
+    facts = {"file_name": names, "label": ["cat", "dog", "cat", None], "tags": [["x"], [], [], []]}
+    parquet.write_table(arrow.table(facts), tmp_path / "set" / "metadata.parquet")
+    data = read(tmp_path / "set")
+    assert (data.classes, len(data), [finding.kind for finding in data.findings]) == (("cat", "dog"), 3, ["no-label"])
+    inside = arrow.table({"image": [{"bytes": b"x", "path": "a.png"}], "label": [0]})
+    parquet.write_table(inside, tmp_path / "inside.parquet")
+    with pytest.raises(DataError, match="inside the table"):
+        read(tmp_path / "inside.parquet")
+
+
+def test_webdataset(tmp_path: Path) -> None:
+    """Unpacked: a label file a picture, folders of sides; packed: one line says how to unpack, and that command works."""
+    for side, names in (("train", "abc"), ("val", "de")):
+        for number, name in enumerate(names):
+            picture(tmp_path / "set" / side / f"{name}.png").with_suffix(".cls").write_text(f"{number % 2}\n")
+    picture(tmp_path / "set" / "train" / "z.png")
+    data = read(tmp_path / "set")
+    assert (data.classes, [sample.side for sample in data.samples]) == (("0", "1"), ["train"] * 3 + ["val"] * 2)
+    assert [finding.kind for finding in data.findings] == ["no-label-file"]
+    (tmp_path / "packed").mkdir()
+    for side in ("train", "val"):
+        with tarfile.open(tmp_path / "packed" / f"{side}.tar", "w") as tar:
+            tar.add(tmp_path / "set" / side, arcname=".")
+    with pytest.raises(DataError, match="unpack them") as raised:
+        read(tmp_path / "packed")
+    subprocess.run(str(raised.value).split("folder: ")[1], shell=True, check=True, cwd=tmp_path)
+    assert len(read(tmp_path / "packed-unpacked")) == 5
+
+
+def test_masks_whose_folder_says_nothing(tmp_path: Path) -> None:
+    """``--masks DIR``: two folders whose names tell nothing; with folders of sides inside both, too."""
+    for inner in ("", "one/"):
+        for name in "ab":
+            picture(tmp_path / f"first{inner[:-1]}" / inner / f"{name}.png")
+            path = tmp_path / f"second{inner[:-1]}" / inner / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", SIZE, 1 if name == "a" else 0).save(path)
+    for ending in ("", "one"):
+        data = read(tmp_path / f"first{ending}", masks=tmp_path / f"second{ending}")
+        assert (data.kind, len(data)) == ("masks", 2)
+    with pytest.raises(OnelookError, match="no such folder"):
+        read(tmp_path / "first", masks=tmp_path / "nowhere")
+    with pytest.raises(DataError, match="add --task segment"):
+        read(tmp_path / "first", task="classify", masks=tmp_path / "second")

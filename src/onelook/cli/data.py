@@ -13,6 +13,7 @@ from onelook.cli.options import (
     FormatName,
     Ignore,
     Json,
+    MasksDir,
     RecipeName,
     Seed,
     Task,
@@ -44,6 +45,7 @@ def check(
     val_split: ValSplit = None,
     columns: Columns = None,
     ignore: Ignore = None,
+    masks: MasksDir = None,
     json: Json = False,
 ) -> None:
     """List every file that is unreadable, doubled, leaked or mislabelled; exit code 1 if there is any.
@@ -52,7 +54,9 @@ def check(
     """
     from onelook.workflows.data import check as run
 
-    report = run(data, task=task, columns=names(columns), val=val, train_split=train_split, val_split=val_split, ignore=names(ignore))
+    report = run(
+        data, task=task, columns=names(columns), val=val, train_split=train_split, val_split=val_split, ignore=names(ignore), masks=masks
+    )
     if json:
         emit(report.to_json())
     else:

@@ -63,6 +63,8 @@ class FormatName(StrEnum):
     voc = "voc"
     yolo = "yolo"
     csv = "csv"
+    labelme = "labelme"
+    cvat = "cvat"
 
 
 class ModeName(StrEnum):
@@ -86,6 +88,10 @@ Columns = Annotated[
 Ignore = Annotated[
     str | None,
     typer.Option("--ignore", metavar="A,B", rich_help_panel="Pictures", help="Values or classes of masks that count as nothing known."),
+]
+MasksDir = Annotated[
+    Path | None,
+    typer.Option("--masks", metavar="DIR", rich_help_panel="Pictures", help="The folder of DATA's masks (default: found by names)."),
 ]
 Tiles = Annotated[bool, typer.Option("--tiles", help="Look at large pictures piece by piece, for what pixels are.")]
 Augment = Annotated[RecipeName, typer.Option(help="How views of training pictures are made (look: onelook data views).")]

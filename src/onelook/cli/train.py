@@ -11,6 +11,7 @@ from onelook.cli.options import (
     DeviceOption,
     Ignore,
     Json,
+    MasksDir,
     ModeName,
     Quiet,
     RecipeName,
@@ -55,6 +56,7 @@ def train(
     val_split: ValSplit = None,
     columns: Columns = None,
     ignore: Ignore = None,
+    masks: MasksDir = None,
     group: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Pictures with one value here are never parted.", rich_help_panel=DATA)
     ] = None,
@@ -97,7 +99,7 @@ def train(
 
     result = run(
         data, name=name, model_path=model, task=task, method=method, val=val, train_split=train_split, val_split=val_split,
-        columns=names(columns), ignore=names(ignore), group=group, backbone=backbone, weights=weights, freeze=freeze,
+        columns=names(columns), ignore=names(ignore), masks=masks, group=group, backbone=backbone, weights=weights, freeze=freeze,
         budget=duration(budget), epochs=epochs, views=views, augment=augment.value if augment else None, size=size,
         geometry=geometry.value if geometry else None, replace=replace, seed=seed, device=device.value, report=report,
         tensorboard=tensorboard, begun=Started.at, progress=progress(quiet), **options,

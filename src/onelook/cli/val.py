@@ -11,6 +11,7 @@ from onelook.cli.options import (
     DeviceOption,
     Ignore,
     Json,
+    MasksDir,
     Quiet,
     Report,
     Tiles,
@@ -34,6 +35,7 @@ def val(
     split: Annotated[str | None, typer.Option(metavar="NAME|FILE.csv", help="Which part of DATA (default: its validation side).")] = None,
     columns: Columns = None,
     ignore: Ignore = None,
+    masks: MasksDir = None,
     tta: Tta = TtaName.none,
     tiles: Tiles = False,
     weights: Weights = None,
@@ -51,8 +53,8 @@ def val(
 
     models = [Model.load(file, weights=weights, device=device.value) for file in model]
     judged = validate(
-        data, models, head, columns=names(columns), split=split, ignore=names(ignore), tta=tta.value, tiles=tiles, progress=progress(quiet),
-        files=model,
+        data, models, head, columns=names(columns), split=split, ignore=names(ignore), masks=masks, tta=tta.value, tiles=tiles,
+        progress=progress(quiet), files=model,
     )  # fmt: skip
     metrics, judge = judged.found.metrics, judged.found.judge
     if json:

@@ -65,6 +65,7 @@ def check(
     train_split: str | None = None,
     val_split: str | None = None,
     ignore: Sequence[str] = (),
+    masks: Path | str | None = None,
 ) -> Report:
     """Look at every file of a data set (and of a validation set beside it) and list what is wrong.
 
@@ -77,10 +78,10 @@ def check(
     Of masks: missing-mask, missing-picture, unknown-value, size-mismatch, all-ignored.
     """
     source = Path(source)
-    data = read_kinds(source, kinds, columns=columns, split=train_split, ignore=ignore)
+    data = read_kinds(source, kinds, columns=columns, split=train_split, ignore=ignore, masks=masks)
     samples, read_of = list(data.samples), list(data.findings)
     if val is not None or val_split is not None:
-        beside = read_kinds(val or source, kinds, columns=columns, split=val_split, ignore=ignore)
+        beside = read_kinds(val or source, kinds, columns=columns, split=val_split, ignore=ignore, masks=None if val else masks)
         if beside.classes != data.classes:
             data, samples, beside = _same_names(data, samples, beside)
         samples = [_on_side(sample, "train") for sample in samples] + [_on_side(sample, "val") for sample in beside.samples]

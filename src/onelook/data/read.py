@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from onelook.data.kinds import KINDS
+from onelook.data.kinds import KINDS, Masks
 from onelook.data.readers import expected, reader_of
 from onelook.data.readers.object_table import headless
 from onelook.data.readers.request import Request
@@ -29,6 +29,7 @@ def read_kinds(
     classes: Sequence[str] = (),
     split: str | None = None,
     ignore: Sequence[str] = (),
+    masks: Path | str | None = None,
 ) -> Dataset:
     """Read pictures that are labelled with one of these kinds of targets (``onelook.data.kinds``).
 
@@ -36,14 +37,15 @@ def read_kinds(
     of its images) whose pictures stay together, or a pattern for file names, with what is equal in a group within parentheses.
     ``classes``: names that must be used, in this order (those of a trained head). ``split``: only this part of the source: a subfolder of
     class folders, a value of a table's column split, a VOC list, a COCO file, a key of a YOLO file, a CSV in the folder; a folder of
-    pictures with masks. ``ignore``: values or classes of masks from which nothing is learned.
+    pictures with masks. ``ignore``: values or classes of masks from which nothing is learned. ``masks``: the folder of the masks of the
+    pictures in ``source``, where their folders' names do not tell.
     Raises DataError for what cannot be used, UnreadableError for what cannot be read.
     """
     source = Path(source)
     if not source.exists():
         raise UnreadableError(f"{source}: no such folder or table")
     pattern = group if group and "(" in group else None
-    request = Request(tuple(kinds), tuple(columns), None if pattern else group, tuple(classes), split, tuple(ignore))
+    request = Request(tuple(kinds), tuple(columns), None if pattern else group, tuple(classes), split, tuple(ignore), _masks(masks, kinds))
     reader = reader_of(source, request)
     if reader is None:
         first = headless(source)
@@ -59,6 +61,17 @@ def read_kinds(
             f"--group {group}: {data.found} says no such thing; a pattern for file names works everywhere: --group '(patient[0-9]+)'"
         )
     return data
+
+
+def _masks(folder: Path | str | None, kinds: Sequence[str]) -> Path | None:
+    """The folder of masks that was named. Raises DataError where there is none, or no masks are wanted."""
+    if folder is None:
+        return None
+    if Masks.name not in kinds:
+        raise DataError(f"--masks {folder}: only what pixels are is learned from masks; add --task segment")
+    if not Path(folder).is_dir():
+        raise UnreadableError(f"--masks {folder}: no such folder")
+    return Path(folder)
 
 
 def _grouped(data: Dataset, pattern: str) -> Dataset:

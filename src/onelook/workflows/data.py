@@ -25,9 +25,11 @@ def read(
     classes: Sequence[str] = (),
     split: str | None = None,
     ignore: Sequence[str] = (),
+    masks: Path | str | None = None,
 ) -> Dataset:
     """Read labelled pictures for ``task`` (default: read off the data); the rest as ``onelook.data.read.read_kinds`` says it."""
-    return read_kinds(source, _kinds(source, task), columns=columns, group=group, classes=classes, split=split, ignore=ignore)
+    kinds = _kinds(source, task, masks)
+    return read_kinds(source, kinds, columns=columns, group=group, classes=classes, split=split, ignore=ignore, masks=masks)
 
 
 def check(
@@ -39,11 +41,13 @@ def check(
     train_split: str | None = None,
     val_split: str | None = None,
     ignore: Sequence[str] = (),
+    masks: Path | str | None = None,
 ) -> Report:
     """What is wrong with pictures that are labelled for ``task``, see ``onelook.data.check``."""
     return checking.check(
-        source, kinds=_kinds(source, task), columns=columns, val=val, train_split=train_split, val_split=val_split, ignore=ignore
-    )
+        source, kinds=_kinds(source, task, masks), columns=columns, val=val, train_split=train_split, val_split=val_split, ignore=ignore,
+        masks=masks,
+    )  # fmt: skip
 
 
 def convert(source: Path, out: Path, form: str, *, task: str | None = None, split: str | None = None) -> Converted:
@@ -51,5 +55,5 @@ def convert(source: Path, out: Path, form: str, *, task: str | None = None, spli
     return converting.convert(source, out, form, kinds=_kinds(source, task), split=split)
 
 
-def _kinds(source: Path | str, task: str | None) -> tuple[str, ...]:
-    return kinds_of(task or guess_task(source).task)
+def _kinds(source: Path | str, task: str | None, masks: Path | str | None = None) -> tuple[str, ...]:
+    return kinds_of(task or guess_task(source, masks).task)

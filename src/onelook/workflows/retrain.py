@@ -43,13 +43,14 @@ def retrain(
             if not source.exists():
                 raise DataError(f"{source}: the pictures of head {name!r} are not there any more; train it anew")
             where = val if val is None or is_share(val) else str(model_path.parent / val)
-            kept = learned.get("weights")
+            kept, masks = learned.get("weights"), learned.get("masks")
             method = record.method or record.task
             results.append(
                 train(
                     source, name=name, model_path=partial, task=record.task, method=method, val=where, size=size,
                     geometry=old.geometry_of(name).mode, backbone=old.backbone.name, device=device, progress=progress,
                     weights=weights or (model_path.parent / kept if kept else None),
+                    masks=model_path.parent / masks if masks else None,
                     **{key: learned[key] for key in OPTIONS if key in learned}, **_options(method, learned),
                 )
             )  # fmt: skip

@@ -6,7 +6,7 @@ python -c "from onelook.workflows.tasks import guess_task; print(guess_task('pho
 from dataclasses import dataclass
 from pathlib import Path
 
-from onelook.data.kinds import KINDS
+from onelook.data.kinds import KINDS, Masks
 from onelook.data.readers import expected, kinds_in
 from onelook.errors import DataError, UnreadableError
 from onelook.heads import HEADS, tasks
@@ -26,12 +26,14 @@ class Guess:
         return f"these are {self.said}: --task {self.task}{others}"
 
 
-def guess_task(source: Path | str) -> Guess:
-    """The task for what a source holds. Raises DataError where it holds nothing that can be learned from, UnreadableError."""
+def guess_task(source: Path | str, masks: Path | str | None = None) -> Guess:
+    """The task for what a source holds, or for its pictures with ``masks``.
+
+    Raises DataError where it holds nothing that can be learned from, UnreadableError."""
     source = Path(source)
     if not source.exists():
         raise UnreadableError(f"{source}: no such folder or table")
-    kinds = kinds_in(source)
+    kinds = kinds_in(source) if masks is None else (Masks.name,)
     if not kinds:
         raise DataError(f"{source}: no labelled pictures are recognised here; expected {', '.join(expected())}")
     found = [(task, kind) for kind in kinds for task, methods in tasks().items() if kind in HEADS[methods[0]].learns_from]

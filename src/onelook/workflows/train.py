@@ -57,8 +57,9 @@ def train(
     source: Path | str, *, name: str | None = None, model_path: Path | str | None = None, task: str | None = None,
     method: str | None = None, val: str | None = None,
     train_split: str | None = None, val_split: str | None = None, columns: Sequence[str] = (), ignore: Sequence[str] = (),
-    group: str | None = None, backbone: str | None = None, weights: Path | None = None, freeze: str = "auto", budget: float | None = None,
-    epochs: int | None = None, views: int | None = None, augment: str | None = None, size: int | None = None, geometry: Mode | None = None,
+    masks: Path | str | None = None, group: str | None = None, backbone: str | None = None, weights: Path | None = None,
+    freeze: str = "auto", budget: float | None = None, epochs: int | None = None, views: int | None = None,
+    augment: str | None = None, size: int | None = None, geometry: Mode | None = None,
     replace: bool = False, seed: int = 0, device: str = "auto", report: Path | None = None, tensorboard: Path | None = None,
     begun: float | None = None, progress: Progress = QUIET, **options: object,
 ) -> Facts:  # fmt: skip
@@ -69,7 +70,8 @@ def train(
     ``val``: a folder, a table, or a share such as "0.25"; these pictures only report. Without it, the split that the
     source itself makes is used; if it makes none, all pictures train and the metrics are those of held-out training pictures.
     ``train_split``, ``val_split``: which parts of the source train and report, as the source names them (``onelook.data.read``).
-    ``ignore``: values or classes of masks from which nothing is learned. ``freeze``, ``epochs``, ``views``, ``augment``: see ``Model.fit``.
+    ``ignore``: values or classes of masks from which nothing is learned; ``masks``: their folder, where it is not to be found by its name.
+    ``freeze``, ``epochs``, ``views``, ``augment``: see ``Model.fit``.
     ``budget``: seconds for all of it, looking, judging and saving included, counted from ``begun`` on (a ``time.monotonic``; default: now);
     what is cut short for it is said. ``report``: a folder for a page that tells what was learned; ``tensorboard``: one for its files.
     Returns what ``onelook train --json`` prints. Raises an OnelookError; the file then stays as it was.
@@ -78,14 +80,14 @@ def train(
     if tensorboard is not None:
         require_tensorboard()
     if task is None:
-        guess = guess_task(source)
+        guess = guess_task(source, masks)
         progress.say(guess.in_words())
         task = guess.task
     head, name = find_head(task, method), name or task
     model_path = Path(model_path) if model_path is not None else _named_after(Path(source))
     own = make_options(head, options)
     modelfile.check_writable(model_path)
-    pictures = _read(source, head, val, train_split, val_split, columns, ignore, group, seed)
+    pictures = _read(source, head, val, train_split, val_split, columns, ignore, masks, group, seed)
     progress.say(pictures.train.describe())
     if pictures.val is not None:
         _say_held_back(pictures.train, pictures.val, val, progress)
@@ -107,7 +109,9 @@ def train(
     record = {
         "data": _beside(source, model_path), "val": val if val is None or is_share(val) else _beside(val, model_path),
         "train_split": _split_name(train_split, source, model_path), "val_split": _split_name(val_split, source, model_path),
-        "columns": list(columns), "ignore": list(ignore), "group": group, "method": head.method, "freeze": freeze, "budget": budget,
+        "columns": list(columns), "ignore": list(ignore),
+        "masks": None if masks is None else _beside(masks, model_path), "group": group,
+        "method": head.method, "freeze": freeze, "budget": budget,
         "epochs": epochs, "views": views, "augment": augment, "seed": seed, "options": asdict(own),
         "weights": None if weights is None else _beside(weights, model_path), "trained": date.today().isoformat(),
     }  # fmt: skip
@@ -179,10 +183,10 @@ def is_share(val: str) -> bool:
 
 def _read(
     source: Path | str, head: type[AnyHead], val: str | None, train_split: str | None, val_split: str | None, columns: Sequence[str],
-    ignore: Sequence[str], group: str | None, seed: int,
+    ignore: Sequence[str], masks: Path | str | None, group: str | None, seed: int,
 ) -> Split:  # fmt: skip
     """Both sides, read. Raises DataError, HeadError for what is asked of pictures that have no use for it."""
-    data = read_kinds(source, head.learns_from, columns=columns, group=group, split=train_split, ignore=ignore)
+    data = read_kinds(source, head.learns_from, columns=columns, group=group, split=train_split, ignore=ignore, masks=masks)
     table = Path(source).is_file()
     if columns and not (table and data.targets.columns(data.classes)):
         raise HeadError(f"--columns: is for a table of labels; {data.found} has no columns of labels")
@@ -190,7 +194,8 @@ def _read(
         raise HeadError(f"--ignore: is for masks; these are {data.targets.noun}")
     other: Dataset | str | None = val
     if val_split is not None:
-        other = read_kinds(val or source, (data.kind,), columns=columns, classes=data.classes, split=val_split, ignore=ignore)
+        apart = None if val else masks
+        other = read_kinds(val or source, (data.kind,), columns=columns, classes=data.classes, split=val_split, ignore=ignore, masks=apart)
     return divide(data, other, columns=columns, ignore=ignore, seed=seed)
 
 

@@ -44,6 +44,7 @@ def validate(
     columns: Sequence[str] = (),
     split: str | None = None,
     ignore: Sequence[str] = (),
+    masks: Path | None = None,
     tta: str = "none",
     tiles: bool = False,
     progress: Progress = QUIET,
@@ -62,7 +63,7 @@ def validate(
                 f"no ensemble: head {name!r} is {task} of {', '.join(asked[0].classes)} in the first model and {other.core.task} of "
                 f"{', '.join(other.classes)} in another; train them on the same classes"
             )
-    dataset = labelled(data, models[0], name, columns, split, ignore)
+    dataset = labelled(data, models[0], name, columns, split, ignore, masks)
     for file in files:
         _say_if_learned(dataset, file.parent / "runs" / task / name / "split.csv", name, progress)
     plain = [model.evaluate(name, dataset, progress=progress) for model in models]
@@ -81,15 +82,16 @@ def validate(
 
 
 def labelled(
-    data: Path | str, model: Model, name: str, columns: Sequence[str] = (), split: str | None = None, ignore: Sequence[str] = ()
-) -> Dataset:
+    data: Path | str, model: Model, name: str, columns: Sequence[str] = (), split: str | None = None, ignore: Sequence[str] = (),
+    masks: Path | None = None,
+) -> Dataset:  # fmt: skip
     """Labelled pictures with the classes of head ``name``: those of ``split``, the validation side where the source makes one, or all."""
     asked = model.head(name)
     record = model.records.get(name)
     learned = record.training if record else {}
     kinds = (record.kind,) if record and record.kind else asked.core.learns_from
     columns, ignore = columns or learned.get("columns", ()), ignore or learned.get("ignore", ())
-    dataset = read_kinds(data, kinds, columns=columns, classes=asked.classes, split=split, ignore=ignore)
+    dataset = read_kinds(data, kinds, columns=columns, classes=asked.classes, split=split, ignore=ignore, masks=masks)
     inside = dataset.side("val")
     return inside if len(inside) else dataset
 

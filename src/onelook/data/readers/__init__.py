@@ -20,6 +20,7 @@ from onelook.data.readers import (
     table,
     via,
     voc,
+    webdataset,
     yolo,
 )
 from onelook.data.readers.request import Reader, Request
@@ -39,6 +40,7 @@ READERS: tuple[Reader, ...] = (
     voc.READER,
     object_table.READER,
     table.READER,
+    webdataset.READER,
     folders.READER,
 )
 
@@ -57,7 +59,9 @@ def kinds_in(source: Path) -> tuple[str, ...]:
 
 
 def reader_of(source: Path, request: Request) -> Reader | None:
-    """The reader that recognises a source as holding what is wanted; None if none does."""
+    """The reader that recognises a source as holding what is wanted; None if none does. Where masks are named, it is theirs."""
+    if request.masks is not None:
+        return masks.READER
     for reader in READERS:
         if set(reader.gives) & set(request.kinds) and reader.recognises(source, request):
             return reader

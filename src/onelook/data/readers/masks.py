@@ -99,15 +99,19 @@ class Meaning:
         return self.ids.get(value, IGNORE)
 
 
-def read_masks(source: Path, split: str | None, ignore: Sequence[str] = (), classes: Sequence[str] = ()) -> Dataset:
+def read_masks(
+    source: Path, split: str | None, ignore: Sequence[str] = (), classes: Sequence[str] = (), apart: Path | None = None
+) -> Dataset:
     """Every picture with its mask. ``split``: a folder's name, or a list of VOC's. ``ignore``: values or names that count as IGNORE.
+
+    ``apart``: the folder of the masks, where it is not to be found by names.
 
     Raises DataError where nothing is found or values have no meaning.
     """
     if not source.is_dir():
         raise DataError(f"{source}: segment needs a folder with pictures and their masks, or a COCO file")
     findings: list[Finding] = []
-    matched = list(_matched(source, split, findings))
+    matched = list(_matched(source, split, findings, apart))
     if not matched:
         reason = f" ({findings[0].file}: {findings[0].reason})" if findings else ""
         raise DataError(
@@ -208,6 +212,13 @@ def pairs(root: Path) -> list[Pair]:
     return list(dict.fromkeys(found)) or list(_alike(root))
 
 
+def _pairs_with(source: Path, masks: Path) -> list[Pair]:
+    """The folders of pictures in ``source``, each with the folder of the same name in ``masks``; else those two."""
+    sides = [Pair(folder, masks / folder.name, folder.name) for folder in _folders(source) if (masks / folder.name).is_dir()]
+    inside = next((folder for folder in _folders(source) if folder.name.lower() in PICTURES and folder != masks), source)
+    return sides or [Pair(source if any(map(is_picture, source.iterdir())) else inside, masks)]
+
+
 def _alike(root: Path) -> Iterator[Pair]:
     """Folders whose files' names match, side by side or in two trees, one of them called like masks (Training_Images, Ground_Truth)."""
     below = _below(root)
@@ -242,9 +253,11 @@ def _below(root: Path) -> list[Path]:
     return found
 
 
-def _matched(source: Path, split: str | None, findings: list[Finding]) -> Iterator[tuple[Path, tuple[Path, ...], str | None]]:
+def _matched(
+    source: Path, split: str | None, findings: list[Finding], apart: Path | None = None
+) -> Iterator[tuple[Path, tuple[Path, ...], str | None]]:
     """Picture, its masks and side (train, val, test) of every pair, those of ``split`` or all."""
-    every = pairs(source)
+    every = pairs(source) if apart is None else _pairs_with(source, apart)
     listed = _voc_lists(source)
     if split is not None:
         chosen = [pair for pair in every if split in _names(pair, source)]
@@ -524,7 +537,7 @@ def _recognised(source: Path, request: Request) -> bool:
 
 
 def _read_dataset(source: Path, request: Request) -> Dataset:
-    return read_masks(source, request.split, request.ignore, request.classes)
+    return read_masks(source, request.split, request.ignore, request.classes, request.masks)
 
 
 READER = Reader(("masks",), "pictures with masks", _recognised, _read_dataset)

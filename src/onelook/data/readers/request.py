@@ -12,7 +12,7 @@ class Request:
     """``kinds``: of targets that are wanted (``onelook.data.kinds``). ``columns``: of tables; ``group``: a column (of COCO, a field).
 
     ``classes``: names that must be used, in this order. ``split``: only this part of the source. ``ignore``: values or classes of masks
-    from which nothing is learned.
+    from which nothing is learned. ``masks``: the folder of the masks, where it is said.
     """
 
     kinds: tuple[str, ...]
@@ -21,6 +21,7 @@ class Request:
     classes: tuple[str, ...] = ()
     split: str | None = None
     ignore: tuple[str, ...] = ()
+    masks: Path | None = None
 
     def wants(self, kind: str) -> bool:
         """Whether this kind of targets will do."""

@@ -1,4 +1,4 @@
-"""Tables: a CSV (or TSV) with a path column and labels, several 0/1 columns, or numbers.
+"""Tables: a CSV (TSV, JSON lines, Parquet) with a path column and labels, several 0/1 columns, or numbers.
 
 Cells may be parted by commas, semicolons or tabs, whatever the suffix says. Rows and columns without anything in them, and columns
 without a name (the row numbers that pandas writes), are passed over; a row without a label or a path is left out, with a finding.
@@ -12,8 +12,11 @@ import math
 import re
 from collections import Counter
 from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from onelook.data.kinds import Target
 from onelook.data.readers.locate import Locator
@@ -29,8 +32,8 @@ PATH_COLUMNS = (
 LABEL_COLUMNS = ("label", "class", "category", "target", "class_name", "labels", "tags")
 SPLIT_COLUMNS = ("split", "subset")
 MANY = 20  # different numbers, which are hardly classes
-TABLES = (".csv", ".tsv", ".jsonl")
-METADATA = ("metadata.csv", "metadata.jsonl")  # Hugging Face's, in a folder of pictures
+TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # Hugging Face's, in a folder of pictures
 DELIMITERS = ",;\t"
 
 TableRows = list[tuple[int, dict[str, str]]]  # line number, cells by column
@@ -72,6 +75,8 @@ def read_table(
 
 def read_rows(path: Path) -> tuple[list[str], TableRows]:
     """Header and (line number, row) of a table; every row has every column. Blank rows and columns without a name are not among them."""
+    if path.suffix.lower() == ".parquet":
+        return _of_parquet(path)
     text = read_text(path)
     if path.suffix.lower() == ".jsonl":
         return _of_json_lines(path, text)
@@ -112,6 +117,30 @@ def _of_json_lines(path: Path, text: str) -> tuple[list[str], TableRows]:
     return header, [(number, {name: row.get(name, "") for name in header}) for number, row in rows]
 
 
+def _of_parquet(path: Path) -> tuple[list[str], TableRows]:
+    """Header and rows of a Parquet file; rows are counted from 1, lists and structures in them are no cells."""
+    table = _parquet(path).read_table(path)
+    inside = next((field.name for field in table.schema if str(field.type).startswith(("struct<bytes", "binary"))), None)
+    if inside is not None and not {name.lower() for name in table.column_names if name != inside} & set(PATH_COLUMNS):
+        raise DataError(
+            f"{path}: the pictures are inside the table (column {inside}); write them into files first, "
+            "with a column file_name that names them: https://huggingface.co/docs/datasets/image_dataset"
+        )
+    facts = table.to_pylist()
+    header = [name for name in table.column_names if all(_is_cell(row[name]) for row in facts)]
+    if not facts:
+        raise DataError(f"{path}: no rows; expected one row per picture")
+    rows = [{name: "" if row[name] is None else str(row[name]) for name in header} for row in facts]
+    return header, list(enumerate(rows, start=1))
+
+
+def _parquet(path: Path) -> Any:
+    """Arrow's reader of Parquet. Raises DataError where it is not installed."""
+    if find_spec("pyarrow") is None:
+        raise DataError(f"{path}: reading Parquet needs: pip install 'onelook[parquet]'")
+    return import_module("pyarrow.parquet")
+
+
 def _is_cell(value: object) -> bool:
     return value is None or isinstance(value, str | int | float)
 
@@ -143,6 +172,8 @@ def read_text(path: Path) -> str:
 
 def header_of(path: Path) -> list[str]:
     """The names in a table's first line; none where it cannot be read."""
+    if path.suffix.lower() == ".parquet":
+        return _parquet_names(path)
     try:
         with path.open("rb") as file:
             line = file.readline(100_000).decode("utf-8-sig", errors="replace")
@@ -151,6 +182,13 @@ def header_of(path: Path) -> list[str]:
     if path.suffix.lower() == ".jsonl":
         return list(re.findall(r'"([^"]+)"\s*:', line))
     return [name.strip() for name in next(csv.reader([line.strip()], delimiter=_delimiter(line)), [])]
+
+
+def _parquet_names(path: Path) -> list[str]:
+    try:
+        return list(_parquet(path).read_schema(path).names)
+    except (OSError, ValueError):
+        return []
 
 
 def _delimiter(text: str) -> str:
@@ -224,7 +262,7 @@ def _kind_of(path: Path, numbers: bool, columns: tuple[str, ...], rows: TableRow
         names = classes or tuple(sorted(found))
         refuse_unknown(found, names, path)
         return "multi", names
-    names = classes or tuple(sorted(labels, key=_natural))
+    names = classes or tuple(sorted(labels, key=natural))
     refuse_unknown(labels, names, path)
     return "single", names
 
@@ -270,7 +308,8 @@ def refuse_unknown(found: set[str], names: tuple[str, ...], source: Path) -> Non
         raise DataError(f"{source}: {', '.join(unknown[:5])} is no class of this head; it knows {', '.join(names)}")
 
 
-def _natural(label: str) -> tuple[int, float, str]:
+def natural(label: str) -> tuple[int, float, str]:
+    """A key by which names are sorted as people do: numbers by their value, before words."""
     try:
         return (0, float(label), label)
     except ValueError:
@@ -311,7 +350,7 @@ def _read_dataset(source: Path, request: Request) -> Dataset:
 
     parts = read_all(request.classes)
     if len({part.classes for part in parts}) > 1:
-        parts = read_all(tuple(sorted({name for part in parts for name in part.classes}, key=_natural)))
+        parts = read_all(tuple(sorted({name for part in parts for name in part.classes}, key=natural)))
     used = used_sides(side for _, side in tables)
     sides = [side for _, side in tables]
     samples = tuple(

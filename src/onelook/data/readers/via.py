@@ -1,10 +1,11 @@
-"""VIA's JSON (VGG Image Annotator): a dictionary of pictures with rectangles, polygons, circles and ellipses.
+"""VIA's JSON and CSV (VGG Image Annotator): pictures with rectangles, polygons, circles and ellipses.
 
 The class is the region's attribute called class, label, name or type, else its only one.
 
     onelook data check set/ --task detect        # set/via_region_data.json
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,17 @@ from onelook.data.readers.json_files import has_json, json_files, load_json, sid
 from onelook.data.readers.locate import Locator
 from onelook.data.readers.request import Reader, Request
 from onelook.data.readers.shapes import Shape, Xyxy, ellipse, polygon_of
+from onelook.data.readers.table import header_of, read_rows
 from onelook.data.samples import Dataset, Finding
 
 SIGNS = ('"regions"', '"shape_attributes"')
+COLUMNS = ("filename", "region_shape_attributes", "region_attributes")  # of the CSV, the first perhaps with a # before it
 NAMES = ("class", "label", "name", "type", "object", "category")
 
 
 def read_via(source: Path, split: str | None) -> Annotations:
     """Every picture that the files list. ``split``: a folder's or a file's name."""
-    files = sides_of_files(source, json_files(source, SIGNS, depth=1), split, "VIA", whole=True)
+    files = sides_of_files(source, [*json_files(source, SIGNS, depth=1), *_tables(source)], split, "VIA", whole=True)
     findings: list[Finding] = []
     locator, pictures = Locator(source), []
     for file, side in files.items():
@@ -37,7 +40,38 @@ def read_via(source: Path, split: str | None) -> Annotations:
     return Annotations(source, f"VIA, {', '.join(file.name for file in files)}", tuple(pictures), findings=tuple(findings))
 
 
+def _tables(source: Path) -> list[Path]:
+    """The CSV files of VIA: the file itself, or those in a folder and in the folders in it."""
+    files = [source] if source.is_file() else sorted([*source.glob("*.csv"), *source.glob("*/*.csv")])
+    return [file for file in files if file.suffix.lower() == ".csv" and _columns(header_of(file)).keys() >= set(COLUMNS)]
+
+
+def _columns(header: list[str]) -> dict[str, str]:
+    return {name.lstrip("#"): name for name in header}
+
+
+def _rows(table: Path) -> Iterator[tuple[str, Any]]:
+    """A table's pictures as the JSON has them; a cell that is no JSON becomes a region that cannot be read."""
+    header, rows = read_rows(table)
+    columns = _columns(header)
+    entries: dict[str, tuple[str, list[Any]]] = {}
+    for number, row in rows:
+        name, *cells = (row[columns[column]] for column in COLUMNS)
+        _, regions = entries.setdefault(name, (f"{table}:{number}", []))
+        try:
+            shape, attributes = (json.loads(cell or "{}") for cell in cells)
+        except ValueError:
+            shape, attributes = None, None
+        if shape != {}:  # a picture without regions has an empty one
+            regions.append({"shape_attributes": shape, "region_attributes": attributes})
+    for name, (where, regions) in entries.items():
+        yield where, {"filename": name, "regions": regions}
+
+
 def _entries(file: Path) -> Iterator[tuple[str, Any]]:
+    if file.suffix.lower() == ".csv":
+        yield from _rows(file)
+        return
     facts = load_json(file)
     listed = facts.get("_via_img_metadata", facts) if isinstance(facts, dict) else {}
     for key, entry in listed.items() if isinstance(listed, dict) else ():
@@ -90,7 +124,7 @@ def _area(facts: dict[str, Any]) -> tuple[Xyxy | None, Shape | None]:
 
 
 def _recognised(source: Path, request: Request) -> bool:
-    return has_json(source, SIGNS, depth=1)
+    return has_json(source, SIGNS, depth=1) or bool(_tables(source))
 
 
 def _read_dataset(source: Path, request: Request) -> Dataset:
@@ -101,4 +135,4 @@ def _holds(source: Path) -> tuple[str, ...]:
     return kinds_in(read_via(source, None))
 
 
-READER = Reader(("objects", "masks"), "VIA's JSON", _recognised, _read_dataset, _holds)
+READER = Reader(("objects", "masks"), "VIA's JSON or CSV", _recognised, _read_dataset, _holds)

@@ -7,6 +7,8 @@ from pathlib import Path
 from onelook.data.samples import Dataset
 from onelook.data.writers.coco import write_coco
 from onelook.data.writers.csv_table import write_csv
+from onelook.data.writers.cvat import write_cvat
+from onelook.data.writers.labelme import write_labelme
 from onelook.data.writers.voc import write_voc
 from onelook.data.writers.yolo import write_yolo
 
@@ -24,4 +26,6 @@ WRITERS: dict[str, Writer] = {
     "voc": Writer(write_voc, ("objects",)),
     "yolo": Writer(write_yolo),
     "csv": Writer(write_csv),
+    "labelme": Writer(write_labelme),
+    "cvat": Writer(write_cvat, ("objects",)),
 }
