@@ -1,6 +1,7 @@
 """The ladder: plans that fit, the one-standard-error rule, evidence that adds up, and Ctrl-C that keeps the best trial."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,6 +19,7 @@ from onelook.backbones.backbone import Backbone
 from onelook.errors import BudgetError
 from onelook.heads import HEADS
 from onelook.heads.ensemble import Averaged
+from onelook.looks.extractor import Collected, collect
 from onelook.progress import Progress
 from onelook.training.depth_search import FEWEST_EPOCHS, Contender, Plan, Rate, choose, difference, make_plan
 from onelook.training.finetune import usual_epochs
@@ -188,6 +190,24 @@ class TestSearch:
         model.fit("kind", read(hard), budget=least)
         with pytest.raises(BudgetError, match="that tail takes about"):
             model.fit("kind", read(hard), budget=0.5, freeze="none")
+
+    def test_no_time_to_look_again_leaves_what_is_there(self, model: Model, hard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """More views, or what tails read, of fewer pictures: the looks that are there are learned from, all of them."""
+        calls: list[int] = []
+
+        def late(*arguments: Any) -> Collected:
+            found = collect(*arguments)
+            calls.append(len(found.digests))
+            if len(calls) == 1:
+                return found
+            last = list(found.digests)[-1]
+            digests = {path: digest for path, digest in found.digests.items() if path != last}
+            return replace(found, digests=digests, left=(last,))
+
+        monkeypatch.setattr("onelook.training.gather.collect", late)
+        fitted = model.fit("kind", read(hard), budget=12)
+        assert len(calls) > 1
+        assert (fitted.images, fitted.trained.cut) == (40, 6)
 
     def test_random_weights_are_trained_whole(self, tiny: Backbone, hard: Path, tmp_path: Path) -> None:
         model = Model(tiny, Geometry(64), cache=tmp_path / "cache", device="cpu")

@@ -174,6 +174,7 @@ def test_the_command_line(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "boundary F1" in out
     pictures = sorted((scenes / "val" / "images").iterdir())[:3]
     written_to = ("--masks", tmp_path / "masks", "--draw", tmp_path / "drawn")
+    written_to = (*written_to, "--csv", tmp_path / "objects.csv")
     code, out, _ = run(capsys, "predict", *pictures, "--model", model, "--json", *written_to, "--instances", "components")
     assert code == 0
     lines = [json.loads(line) for line in out.splitlines()]
@@ -183,6 +184,11 @@ def test_the_command_line(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert len(list((tmp_path / "drawn").iterdir())) == 3
     written, _ = values_of(tmp_path / "masks" / f"{pictures[0].stem}.png")
     assert set(np.unique(written).tolist()) <= {0, 1}
+    numbers = np.array(Image.open(tmp_path / "masks" / "objects" / f"{pictures[0].stem}.png"))
+    with (tmp_path / "objects.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if Path(row["path"]) == pictures[0]]
+    assert [int(row["area"]) for row in rows] == [int((numbers == int(row["object"])).sum()) for row in rows]
+    assert len(rows) == numbers.max() == sum(answer["instances"]["counts"].values())
     with (tmp_path / "masks" / "legend.csv").open() as file:
         assert list(csv.reader(file)) == [["background", "0"], ["foreground", "1"]]
     code, out, _ = run(capsys, "predict", pictures[0], "--model", model, "--tiles", "--json")

@@ -2,10 +2,8 @@
 
 import onelook
 model = onelook.Model.new()
-model.fit("kind", onelook.read("photos/"))
-model.save("mine.onelook")
-for answers in model.predict(["photo.jpg"]):
-    print(answers["kind"])
+model.fit("kind", "photos/")
+print(model(["photo.jpg"])[0]["kind"])
 """
 
 import time
@@ -13,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
@@ -28,7 +25,6 @@ from onelook.data.in_memory import Named, Pictures
 from onelook.data.pictures import find_pictures
 from onelook.data.samples import Dataset
 from onelook.deadline import NEVER, Deadline
-from onelook.errors import HeadError
 from onelook.facts import Facts
 from onelook.geometry.instances import How
 from onelook.geometry.placement import Geometry, Mode
@@ -38,14 +34,13 @@ from onelook.inference.evaluate import BEFORE, Evaluated, evaluate, from_cache, 
 from onelook.inference.predict import Prediction, predict
 from onelook.inference.tiles import predict_beside_tiles
 from onelook.looks.cache import default_root
+from onelook.looks.embeddings import Embeddings, embeddings
 from onelook.looks.extractor import Extractor
-from onelook.looks.features import union
 from onelook.looks.tta import tta_views
 from onelook.modelfile import HeadRecord
 from onelook.modelparts import READY, Fitted
 from onelook.progress import QUIET, Progress
 from onelook.training.gather import Gatherer
-from onelook.training.problem import candidate_needs
 from onelook.training.request import Callback, Request, no_callback
 from onelook.training.trainers import train_head
 
@@ -62,6 +57,17 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model on {self.backbone.name}: {', '.join(f'{n} ({h.core.task})' for n, h in self.heads.items()) or 'no heads'}>"
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """Head -> the names of its classes, points or values."""
+        return {name: head.classes for name, head in self.heads.items()}
+
+    def info(self) -> Facts:
+        """What the model holds: the backbone, what every head answers, how good it is, when and on what it was trained; licences."""
+        names = list(self.heads) or [READY] * bool(self.backbone.class_names)
+        each = {name: (self.head(name), self.records.get(name), self.geometry_of(name)) for name in names}
+        return modelparts.facts_of(self.backbone, each)
 
     @staticmethod
     def new(
@@ -134,14 +140,7 @@ class Model:
         begun = time.perf_counter()
         trained = gather.noted(train_head(gather))
         self._take(name, trained.head, modelparts.new_record(kind, trained, data.kind, self._apart.get(name)))
-        seconds = time.perf_counter() - begun - gather.seconds
-        images = len(data) - len(gather.refused) - len(gather.left)
-        return Fitted(name, images, trained, gather.refused, gather.seconds, seconds, gather.looked)
-
-    def note(self, name: str, *, metrics: Facts | None = None, training: Facts | None = None) -> None:
-        """Write metrics and the training record of head ``name`` into its place in the file."""
-        own = self.records[name]
-        self.records[name] = replace(own, metrics=metrics or own.metrics, training=training or own.training)
+        return modelparts.fitted(name, gather, trained, time.perf_counter() - begun)
 
     def predict(
         self, pictures: Pictures, *, heads: Sequence[str] | None = None, tta: str = "none",
@@ -154,12 +153,17 @@ class Model:
         """
         names = list(heads or self.heads or [READY])
         options = modelparts.answer_options([self.head(name) for name in names], conf, instances)
-        with TemporaryDirectory(prefix="onelook-") as folder:
-            named = Named(Path(folder))
+        with Named() as named:
             for found in self.predictions(find_pictures(named.paths(pictures)), names, tta, tiles):
                 answers = {name: self.head(name).answer(prediction, options) for name, prediction in found.by_head.items()}
                 path, picture = named.take(found.path)
                 yield Answers(path, answers, found.ms, found.error, picture)
+
+    def embeddings(self, pictures: Pictures) -> Embeddings:
+        """What the network's own classifier reads of every picture: one vector each, from kept looks where there are some."""
+        with Named() as named:
+            found = embeddings(self.extractor(self.geometry_of(READY)), self.cache_root, list(find_pictures(named.paths(pictures))))
+            return replace(found, paths=tuple(named.take(path)[0] for path in found.paths))
 
     def __call__(self, pictures: Pictures) -> list[Answers]:
         """``predict`` as a list."""
@@ -191,11 +195,10 @@ class Model:
         extractor = self.extractor(self.geometry_of(name))
         paths = [sample.path for sample in in_order(data, deadline)]
         if head.needs.maps or tta != "none":
-            views = {extractor: list(asked)}
-            found = self.predictions(paths, [name], tta, tiles) if tiles else predict(paths, asked, views, tta_views(tta))
+            views = tta_views(tta)
+            found = self.predictions(paths, [name], tta, tiles) if tiles else predict(paths, asked, {extractor: list(asked)}, views)
         else:
-            wanted = union([*candidate_needs(self.backbone.strides), head.needs])
-            found = from_cache(asked, extractor, self.cache_root, paths, wanted, head.needs, progress, deadline)
+            found = from_cache(asked, extractor, self.cache_root, paths, head.needs, progress, deadline)
         return evaluate(head, data, found, progress, (name, BEFORE), deadline)
 
     def head(self, name: str) -> AnyHead:
@@ -205,8 +208,7 @@ class Model:
             return self.heads[name]
         if name == READY and self.backbone.class_names:
             return self._ready
-        known = [*self.heads, *([READY] if self.backbone.class_names else [])]
-        raise HeadError(f"no head {name!r}; this model has {', '.join(known) or 'none'}")
+        raise modelparts.no_head(name, self.heads, self.backbone)
 
     def geometry_of(self, name: str) -> Geometry:
         """How pictures are brought to the input for head ``name``; without trained heads, as the weights were evaluated."""
@@ -228,10 +230,8 @@ class Model:
 
     def by_geometry(self, names: Iterable[str]) -> dict[Geometry, list[str]]:
         """Head names by the look that they share."""
-        shared: dict[Geometry, list[str]] = {}
-        for name in names:
-            shared.setdefault(self.geometry_of(name), []).append(name)
-        return shared
+        looks = {name: self.geometry_of(name) for name in names}
+        return {look: [name for name in looks if looks[name] == look] for look in looks.values()}
 
     def _look_at_crops(self, crops: Tensor) -> Tensor:
         """Normalised crops (N, 3, H, W) -> embeddings (N, D), for heads that look many times."""

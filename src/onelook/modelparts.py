@@ -22,8 +22,10 @@ from onelook.heads import HEADS
 from onelook.heads.base import AnswerOptions, AnyHead
 from onelook.heads.classify import Classify
 from onelook.heads.ensemble import rebuild, uncalibrated
+from onelook.heads.tail import frozen_in_words
 from onelook.looks.extractor import Refused
 from onelook.modelfile import Contents, HeadRecord
+from onelook.training.gather import Gatherer
 from onelook.training.request import Trained
 
 READY = "imagenet"  # the backbone's own classifier, there without any training
@@ -105,6 +107,12 @@ def ready_head(backbone: Backbone) -> AnyHead:
     head = Classify(names, embedding=True, inputs=classifier.in_features, form="linear", standardize=False)
     head.last.load_state_dict(classifier.state_dict())
     return head.eval()
+
+
+def no_head(name: str, heads: Iterable[str], backbone: Backbone) -> HeadError:
+    """The error for a head that is not there, naming those there are."""
+    known = [*heads, *([READY] if backbone.class_names else [])]
+    return HeadError(f"no head {name!r}; this model has {', '.join(known) or 'none'}")
 
 
 def dataset_of(data: Dataset | Path | str, head: type[AnyHead]) -> Dataset:
@@ -192,6 +200,39 @@ def check_mergeable(
     clash = sorted(set(our_heads) & set(their_heads))
     if clash:
         raise HeadError(f"cannot merge: both have a head {clash[0]!r}; rename one")
+
+
+def fitted(name: str, gather: Gatherer, trained: Trained, seconds: float) -> Fitted:
+    """What fitting did; ``seconds``: looking and fitting together."""
+    images = len(gather.data) - len(gather.refused) - len(gather.left)
+    return Fitted(name, images, trained, gather.refused, gather.seconds, seconds - gather.seconds, gather.looked)
+
+
+def facts_of(backbone: Backbone, heads: Mapping[str, tuple[AnyHead, HeadRecord | None, Geometry]]) -> Facts:
+    """What a model holds, as plain values: its backbone, each head with its record and how it looks, the licences."""
+    described = {
+        name: {
+            "task": head.core.task,
+            "classes": list(head.classes),
+            "cut": frozen_in_words(backbone.stage_names, record.cut if record else len(backbone.stages)),
+            "method": record.method if record else "",
+            "reads": asdict(head.needs),
+            "geometry": {"mode": geometry.mode, "size": geometry.size},
+            "config": record.config if record else {},
+            "metrics": record.metrics if record else {},
+            "training": record.training if record else {},
+        }
+        for name, (head, record, geometry) in heads.items()
+    }
+    network = {
+        "name": backbone.name,
+        "fingerprint": backbone.fingerprint,
+        "strides": list(backbone.strides),
+        "channels": backbone.channels,
+        "weights": backbone.source.name,
+    }
+    licences = {"onelook": "Apache-2.0", backbone.source.name: backbone.source.licence}
+    return {"backbone": network, "heads": described, "licences": licences}
 
 
 def contents_of(backbone: Backbone, geometry: Geometry | None, heads: Mapping[str, AnyHead], records: Mapping[str, HeadRecord]) -> Contents:

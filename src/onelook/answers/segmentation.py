@@ -68,6 +68,8 @@ class Segmentation(Answer):
         return {"size": [width, height], "shares": self.shares, **objects, "polygons": self.polygons()}
 
     def rows(self) -> list[Facts]:
+        if self.instances is not None:
+            return self.instances.rows()
         return [{"label": name, "share": share} for name, share in self.shares.items()]
 
     def to_supervision(self) -> "supervision.Detections":
@@ -115,6 +117,10 @@ class Segmentation(Answer):
         if self.instances is not None:
             return ()
         return [(f"{label} {share:.0%}", class_colour(self.classes, label)) for label, share in self.shares.items()]
+
+    def object_mask(self) -> Image.Image | None:
+        """The number of the object that every pixel is part of, 0 for none, 16 bit; None where objects were not told apart."""
+        return None if self.instances is None else Image.fromarray(self.instances.regions.astype(np.uint16))
 
     def index_mask(self) -> Image.Image:
         """Class ids with a palette."""

@@ -5,21 +5,17 @@ shows the traceback. Results go to stdout, progress to stderr. Heavy imports hap
 ``onelook --help`` stays quick.
 """
 
-import contextlib
 import io
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from types import FrameType
 from typing import Any
 
 import typer
 
 from onelook.cli import bench, cache, compare, data, demo, doctor, head, info, predict, train, val
 from onelook.cli.hints import hint
+from onelook.cli.interruption import signals_interrupt
 from onelook.cli.options import Started
 from onelook.errors import OnelookError
 
@@ -72,23 +68,6 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(name)
 
 
-def _terminated(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _termination_interrupts() -> Iterator[None]:
-    """SIGTERM is Ctrl-C while a command runs; outside the main thread, where signals cannot be had, nothing changes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _terminated)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 0 (done), 1 (findings), 2 (usage), 3 (unreadable input) or 130 (interrupted)."""
     if arguments is None:
@@ -109,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.write(f"onelook: {said}\n")
         raise SystemExit(2)
     try:
-        with _termination_interrupts():
+        with signals_interrupt():
             make_app(heads="train" in arguments)([argument for argument in arguments if argument != "--debug"])
     except OnelookError as error:
         if debug:

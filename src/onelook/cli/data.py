@@ -14,11 +14,13 @@ from onelook.cli.options import (
     Ignore,
     Json,
     MasksDir,
+    Quiet,
     RecipeName,
     Seed,
     Task,
     TrainSplit,
     ValSplit,
+    done,
     emit,
     names,
     say,
@@ -47,6 +49,7 @@ def check(
     ignore: Ignore = None,
     masks: MasksDir = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """List every file that is unreadable, doubled, leaked or mislabelled; exit code 1 if there is any.
 
@@ -59,7 +62,7 @@ def check(
     )
     if json:
         emit(report.to_json())
-    else:
+    elif not quiet:
         say(report.in_words())
         _say_findings(report.findings)
         say(f"{len(report.findings)} findings" if report.findings else "nothing found")
@@ -84,6 +87,8 @@ def convert(
     to: Annotated[FormatName, typer.Option(help="The format to write.")],
     task: Task = None,
     split: Annotated[str | None, typer.Option(metavar="NAME", help="Only this part of DATA.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write boxes or key points in another format, pictures included; exit code 1 if a label of DATA is not in what was written.
 
@@ -91,12 +96,16 @@ def convert(
     """
     from onelook.workflows.data import convert as run
 
-    done = run(data, out, to.value, task=task, split=split)
-    say(f"{done.data.describe()}; written as {to.value} into {out}: {done.written} of {done.labels} labels")
-    if done.written != done.labels:
-        say(f"{done.labels - done.written} labels are not in it: {to.value} cannot mark objects to be ignored (crowds, difficult ones)")
-    if not done.whole:
-        _say_findings(done.data.findings)
+    made = run(data, out, to.value, task=task, split=split)
+    said = f"{made.data.describe()}; written as {to.value} into {out}: {made.written} of {made.labels} labels"
+    if made.written != made.labels:
+        said += (
+            f"\n{made.labels - made.written} labels are not in it: {to.value} cannot mark objects to be ignored (crowds, difficult ones)"
+        )
+    done(said, made.to_json() | {"out": str(out)}, json, quiet)
+    if not made.whole:
+        if not json:
+            _say_findings(made.data.findings)
         raise typer.Exit(1)
 
 
@@ -109,6 +118,8 @@ def views(
     views: Annotated[int, typer.Option(min=1, max=64, help="Views of each picture.")] = 8,
     pictures: Annotated[int, typer.Option(min=1, max=64, help="How many pictures, spread over the data.")] = 6,
     seed: Seed = 0,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a contact sheet of the views that training would see.
 
@@ -122,4 +133,4 @@ def views(
     samples = read(data, task=task).samples
     chosen = samples[:: max(1, len(samples) // pictures)][:pictures]
     save_picture(views_sheet(chosen, recipe_by_name(augment.value), views, seed), out)
-    say(f"{len(chosen)} pictures, {views} views each: {out}")
+    done(f"{len(chosen)} pictures, {views} views each: {out}", {"file": str(out), "pictures": len(chosen), "views": views}, json, quiet)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from onelook.cli.options import say, table
+from onelook.cli.options import Json, Quiet, done, emit, table
 
 app = typer.Typer(help="Rename, remove and copy heads inside model files.", no_args_is_help=True)
 
@@ -19,7 +19,7 @@ def _group() -> None:
 
 
 @app.command("list")
-def list_heads(file: File) -> None:
+def list_heads(file: File, json: Json = False) -> None:
     """List the heads of a file: task, method, classes, figures.
 
     Example: onelook head list mine.onelook
@@ -27,6 +27,9 @@ def list_heads(file: File) -> None:
     from onelook.model import Model
 
     model = Model.load(file, device="cpu")
+    if json:
+        emit(model.info()["heads"])
+        return
     rows = []
     for name, record in model.records.items():
         classes = model.head(name).classes
@@ -36,7 +39,13 @@ def list_heads(file: File) -> None:
 
 
 @app.command()
-def rename(file: File, name: Name, new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")]) -> None:
+def rename(
+    file: File,
+    name: Name,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Call a head otherwise.
 
     Example: onelook head rename mine.onelook kind animal
@@ -44,11 +53,11 @@ def rename(file: File, name: Name, new: Annotated[str, typer.Argument(metavar="N
     from onelook.workflows.heads import rename as run
 
     run(file, name, new)
-    say(f"{file}: {name} is called {new}")
+    done(f"{file}: {name} is called {new}", {"file": str(file), "head": new, "before": name}, json, quiet)
 
 
 @app.command()
-def remove(file: File, name: Name) -> None:
+def remove(file: File, name: Name, json: Json = False, quiet: Quiet = False) -> None:
     """Take a head out of a file.
 
     Example: onelook head remove mine.onelook kind
@@ -56,7 +65,7 @@ def remove(file: File, name: Name) -> None:
     from onelook.workflows.heads import remove as run
 
     run(file, name)
-    say(f"{file}: {name} is gone")
+    done(f"{file}: {name} is gone", {"file": str(file), "removed": name}, json, quiet)
 
 
 @app.command()
@@ -65,6 +74,8 @@ def copy(
     name: Name,
     to: Annotated[Path, typer.Option(metavar="FILE", help="The file that gets it, made if absent.")],
     new: Annotated[str | None, typer.Option("--as", metavar="NAME", help="What it is called there (default: the same).")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Put a head into another file.
 
@@ -73,12 +84,14 @@ def copy(
     from onelook.workflows.heads import copy as run
 
     run(file, name, to, new)
-    say(f"{to}: has {new or name} of {file}")
+    done(f"{to}: has {new or name} of {file}", {"file": str(to), "head": new or name, "from": str(file)}, json, quiet)
 
 
 def merge(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="The .onelook files.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The new file.")],
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Put the heads of several files of one backbone into a new one, where they share looks.
 
@@ -86,4 +99,5 @@ def merge(
     """
     from onelook.workflows.heads import merge as run
 
-    say(f"{out}: {', '.join(run(files, out))}")
+    heads = run(files, out)
+    done(f"{out}: {', '.join(heads)}", {"file": str(out), "heads": heads}, json, quiet)

@@ -1,15 +1,12 @@
 """``onelook info``: what a model file holds and what each part of it costs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from onelook.cli.options import Json, Weights, emit, say, table
 from onelook.facts import Facts
-
-if TYPE_CHECKING:
-    from onelook.model import Model
 
 
 def info(
@@ -31,7 +28,7 @@ def info(
         say(model.backbone.summary())
         return
     bill = profile(model)
-    result = _facts(model, file) | bill.to_json()
+    result: Facts = {"file": str(file) if file else None, "bytes": file.stat().st_size if file else 0} | model.info() | bill.to_json()
     if json:
         emit(result)
         return
@@ -68,42 +65,3 @@ def _in_words(reads: Facts) -> str:
     ]
     parts += [f"{reads['regions']} proposed regions"] if reads["regions"] else []
     return " and ".join(parts + ["the embedding"] * reads["embedding"])
-
-
-def _facts(model: "Model", file: Path | None) -> Facts:
-    from onelook.heads.tail import frozen_in_words
-    from onelook.modelparts import READY
-
-    backbone = model.backbone
-    heads = {}
-    for name in list(model.heads) or [READY]:
-        head, record, geometry = model.head(name), model.records.get(name), model.geometry_of(name)
-        heads[name] = {
-            "task": head.core.task,
-            "classes": list(head.classes),
-            "cut": frozen_in_words(backbone.stage_names, record.cut if record else len(backbone.stages)),
-            "method": record.method if record else "",
-            "reads": {
-                "pooled": list(head.needs.pooled),
-                "maps": list(head.needs.maps),
-                "embedding": head.needs.embedding,
-                "regions": head.needs.regions,
-            },
-            "geometry": {"mode": geometry.mode, "size": geometry.size},
-            "config": record.config if record else {},
-            "metrics": record.metrics if record else {},
-            "training": record.training if record else {},
-        }
-    return {
-        "file": str(file) if file else None,
-        "bytes": file.stat().st_size if file else 0,
-        "backbone": {
-            "name": backbone.name,
-            "fingerprint": backbone.fingerprint,
-            "strides": list(backbone.strides),
-            "channels": backbone.channels,
-            "weights": backbone.source.name,
-        },
-        "heads": heads,
-        "licences": {"onelook": "Apache-2.0", backbone.source.name: backbone.source.licence},
-    }

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -143,6 +143,14 @@ def say(text: str = "") -> None:
     """A line for people on stdout."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def done(text: str, facts: Mapping[str, object], json: bool, quiet: bool) -> None:
+    """What a command did: a line for people, or its facts for programs, or nothing."""
+    if json:
+        emit(facts)
+    elif not quiet:
+        say(text)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:

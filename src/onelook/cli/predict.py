@@ -2,12 +2,13 @@
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from onelook.cli.options import Device, DeviceOption, InstanceName, Json, Tiles, Tta, TtaName, Weights, emit, names, say
+from onelook.cli.options import Device, DeviceOption, InstanceName, Json, Quiet, Tiles, Tta, TtaName, Weights, emit, names, say
 
 
 def predict(
@@ -20,18 +21,23 @@ def predict(
     conf: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Lowest score of boxes (default: 0.2; 0.001: all, to recompute AP).")
     ] = None,
-    masks: Annotated[Path | None, typer.Option(metavar="DIR", help="Write what pixels are as index PNGs here.")] = None,
+    masks: Annotated[Path | None, typer.Option(metavar="DIR", help="Write what pixels are as index PNGs here; objects, too.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a row for each thing that was found.")] = None,
     instances: Annotated[InstanceName | None, typer.Option(help="Tell single objects apart in what pixels are.")] = None,
     tiles: Tiles = False,
     tta: Tta = TtaName.none,
     weights: Weights = None,
     device: DeviceOption = Device.auto,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Answer for every picture, one line each; a picture that cannot be read gives an error line and exit code 3.
 
     Example: onelook predict photos/ --model mine.onelook --json
     """
+    from onelook.answers.canvas import save_picture
+    from onelook.answers.mask_files import save_masks
+    from onelook.answers.table_file import TableFile
     from onelook.errors import DataError
     from onelook.model import Model
 
@@ -40,24 +46,23 @@ def predict(
     failed = count = 0
     written: set[Path] = set()
     asked = [part for name in pictures for part in (_from_stdin() if name == "-" else [name])]
-    for answers in loaded.predict(asked, heads=names(heads) or None, tta=tta.value, conf=conf, tiles=tiles, instances=how):
-        count += 1
-        if answers.error is not None:
-            failed += 1
-            sys.stderr.write(f"onelook: {answers.error}\n")
-        if json:
-            emit(answers.to_json())
-        elif answers.error is None:
-            say(f"{answers.path}: {answers}")
-        if draw is not None and answers.error is None:
-            from onelook.answers.canvas import save_picture
-
-            draw.mkdir(parents=True, exist_ok=True)
-            save_picture(answers.draw(), _unused(draw / f"{answers.path.stem}.png", written))
-        if masks is not None and answers.error is None:
-            from onelook.answers.mask_files import save_masks
-
-            save_masks(answers, masks, _unused(masks / f"{answers.path.stem}.png", written))
+    with TableFile(csv) if csv is not None else nullcontext() as table:
+        for answers in loaded.predict(asked, heads=names(heads) or None, tta=tta.value, conf=conf, tiles=tiles, instances=how):
+            count += 1
+            if table is not None:
+                table.add(answers)
+            if json:
+                emit(answers.to_json())
+            if answers.error is not None:
+                failed += 1
+                sys.stderr.write(f"onelook: {answers.error}\n")
+                continue
+            if not json and not quiet:
+                say(f"{answers.path}: {answers}")
+            if draw is not None:
+                save_picture(answers.draw(), _unused(draw / f"{answers.path.stem}.png", written))
+            if masks is not None:
+                save_masks(answers, masks, _unused(masks / f"{answers.path.stem}.png", written))
     if count == 0:
         raise DataError(f"{' '.join(pictures)}: no pictures found")
     if failed:

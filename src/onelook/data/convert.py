@@ -11,6 +11,7 @@ from onelook.data.read import read_kinds
 from onelook.data.samples import BENIGN, Dataset, objects_of
 from onelook.data.writers import WRITERS
 from onelook.errors import DataError, DiskError
+from onelook.facts import Facts
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Converted:
     def whole(self) -> bool:
         """Whether every label that the source holds is there."""
         return self.written == self.labels and all(finding.kind in BENIGN for finding in self.data.findings)
+
+    def to_json(self) -> Facts:
+        findings = [finding.to_json() for finding in self.data.findings]
+        return {"pictures": len(self.data), "labels": self.labels, "written": self.written, "whole": self.whole, "findings": findings}
 
 
 def convert(source: Path, out: Path, form: str, *, kinds: Sequence[str] = ("objects",), split: str | None = None) -> Converted:

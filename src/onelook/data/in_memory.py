@@ -5,6 +5,7 @@ model.predict(Image.open("photo.jpg")), model.predict(frame), model.predict([b".
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,20 @@ def several(pictures: Pictures) -> Iterable[Any]:
 
 
 class Named:
-    """Gives paths for pictures: those of files as they are, others written into ``folder`` until they have been looked at."""
+    """Gives paths for pictures: those of files as they are, others written into a temporary folder until they have been looked at.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.count = folder, 0
+    Used in a ``with`` block, at whose end the folder goes.
+    """
+
+    def __init__(self) -> None:
+        self._folder, self._count = TemporaryDirectory(prefix="onelook-"), 0
         self.waiting: dict[Path, Image.Image] = {}
+
+    def __enter__(self) -> "Named":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
 
     def paths(self, pictures: Pictures) -> Iterator[str | Path]:
         """Paths, folders and globs in their order, lazily."""
@@ -46,9 +56,9 @@ class Named:
 
     def _written(self, given: Any) -> Path:
         """The file of a picture in memory, uncompressed. Raises PictureError for what is no picture."""
-        self.count += 1
-        name = f"picture {self.count}"
-        path = self.folder / f"{name}.ppm"
+        self._count += 1
+        name = f"picture {self._count}"
+        path = Path(self._folder.name) / f"{name}.ppm"
         self.waiting[path] = picture = _opened(given, name)
         picture.save(path)
         return path

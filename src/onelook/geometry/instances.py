@@ -53,6 +53,15 @@ class Instances:
         objects = [{"label": self.classes[label], "box": box, "area": area} for label, box, area in columns]
         return {"counts": self.counts, "objects": objects}
 
+    def rows(self) -> list[Facts]:
+        """The objects as rows of a table, by their numbers."""
+        columns = zip(self.labels.tolist(), self.boxes.tolist(), self.areas.tolist(), strict=True)
+        corners = ("xmin", "ymin", "xmax", "ymax")
+        return [
+            {"object": number, "label": self.classes[label], **dict(zip(corners, box, strict=True)), "area": area}
+            for number, (label, box, area) in enumerate(columns, start=1)
+        ]
+
     def to_supervision(self) -> "supervision.Detections":
         """A ``supervision.Detections`` with a mask for each object; its memory is N times the picture's pixels."""
         from onelook.geometry.supervision import supervision

@@ -19,7 +19,7 @@ from onelook.facts import Facts
 from onelook.heads.base import AnyHead
 from onelook.inference.predict import Prediction, chunks, predict_once
 from onelook.looks.extractor import Extractor, Refused, collect, look_at, open_store
-from onelook.looks.features import Needs
+from onelook.looks.features import Needs, usually_kept
 from onelook.metrics.judge import AnyJudge
 from onelook.progress import Progress
 
@@ -113,13 +113,14 @@ def in_order(data: Dataset, deadline: Deadline = NEVER) -> list[Sample]:
 
 
 def from_cache(
-    heads: dict[str, AnyHead], extractor: Extractor, root: Path, paths: Sequence[Path], wanted: Needs, needs: Needs, progress: Progress,
+    heads: dict[str, AnyHead], extractor: Extractor, root: Path, paths: Sequence[Path], needs: Needs, progress: Progress,
     deadline: Deadline = NEVER,
 ) -> Iterator[Prediction]:  # fmt: skip
     """What heads that read no maps predict of every picture, from looks in the store, which are made where they are missing.
 
-    ``wanted``: what the store is to hold of a look; ``needs``: what the heads read of it. Times are those of looking anew.
+    ``needs``: what the heads read of a look. Times are those of looking anew.
     """
+    wanted = usually_kept(extractor.backbone.strides) | needs
     store = open_store(root, extractor, wanted, PLAIN, 0)
     collected = collect(extractor, store, PLAIN, paths, 1, progress, deadline)
     reasons = {refused.path: refused.reason for refused in collected.refused}

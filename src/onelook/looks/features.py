@@ -40,6 +40,11 @@ def union(all_needs: Iterable[Needs]) -> Needs:
     return whole
 
 
+def usually_kept(strides: Sequence[int]) -> Needs:
+    """What the store keeps of every look, so that a second question costs no second look: all statistics, and the embedding."""
+    return Needs(pooled=tuple(strides), embedding=True)
+
+
 @dataclass(frozen=True)
 class Look:
     """The immutable result of one pass over a batch of B pictures.

@@ -324,9 +324,20 @@ class _Search:
         self._radial(0.0, 0.0)
         if self.plan.views > views and not self._perfect() and not self._late(self.count * (self.plan.views - views) * self.rate.look):
             begun = time.perf_counter()
-            self.problem = self.gather(self.plan.views, () if self.rate.known else self.plan.cuts)
-            new = self.count * (self.plan.views - views) * self.rate.look
-            self._radial(time.perf_counter() - begun, new)
+            if self._look_again(() if self.rate.known else self.plan.cuts):
+                new = self.count * (self.plan.views - views) * self.rate.look
+                self._radial(time.perf_counter() - begun, new)
+
+    def _look_again(self, cuts: tuple[int, ...]) -> bool:
+        """Gather all views, and the maps before ``cuts``; where there is no time for every picture, all stays as it was."""
+        left, before = self.gather.left, len(self.problem.data)
+        problem = self.gather(self.plan.views, cuts)
+        if len(problem.data) < before:
+            self.gather.left = left
+            self.progress.say(f"so the looks at {before} pictures that are there already must do")
+            return False
+        self.problem = problem
+        return True
 
     def _radial(self, looking: float, looks: float) -> None:
         begun, views = time.perf_counter(), self.problem.data.views
@@ -339,10 +350,9 @@ class _Search:
             self.progress.say("the frozen network makes no error on held-out pictures: nothing is left to gain")
             return
         frozen = best_of(self.contenders)
-        if self.plan.cuts and self.rate.known:
-            self.problem = self.gather(self.plan.views, self.plan.cuts)
+        there = not self.plan.cuts or not self.rate.known or self._look_again(self.plan.cuts)
         for cut in sorted(self.rate.step, reverse=True):
-            if cut not in self.plan.cuts or self._late(self._forecast(cut, FEWEST_EPOCHS)):
+            if not there or cut not in self.plan.cuts or self._late(self._forecast(cut, FEWEST_EPOCHS)):
                 forecast = self._forecast(cut, usual_epochs(self.gather.request.head.usual, self.count))
                 self.evidence.append(Trial(self._name(cut), cut, None, None, None, 0, 0.0, forecast, remark="no time"))
             elif not self._tail(cut, frozen):

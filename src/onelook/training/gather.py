@@ -75,7 +75,7 @@ class Gatherer:
         self._report()
         if found.left:
             self.left = (*self.left, *found.left)
-            self.progress.say(f"no time to look at {len(found.left)} of {len(paths)} pictures: nothing is learned from them")
+            self.progress.say(f"no time to look at {len(found.left)} of {len(paths)} pictures")
         elif found.views < views:
             self.progress.say(f"no time for more than {found.views} of {views} views of each picture")
         usable = self.data.pick([index for index, sample in enumerate(self.data.samples) if sample.path in found.digests])

@@ -15,7 +15,7 @@ from onelook.geometry.objects import Objects
 from onelook.heads.base import AnyHead
 from onelook.heads.context import Context
 from onelook.heads.pooled import PooledHead, Shape, equal_weights, part_lengths, read_vector
-from onelook.looks.features import Needs
+from onelook.looks.features import Needs, usually_kept
 from onelook.training.dataset import TrainingSet
 from onelook.training.request import Request
 
@@ -142,7 +142,7 @@ class Problem:
 
 def candidate_needs(strides: tuple[int, ...]) -> tuple[Needs, ...]:
     """The readouts that are compared: all strides; all strides and the embedding."""
-    return Needs(pooled=strides), Needs(pooled=strides, embedding=True)
+    return Needs(pooled=strides), usually_kept(strides)
 
 
 def names_of(needs: Needs) -> str:

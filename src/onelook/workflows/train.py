@@ -5,6 +5,7 @@ onelook.train("photos/", val="0.25")
 """
 
 import csv
+import dataclasses
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -117,7 +118,7 @@ def train(
     }  # fmt: skip
     refused = [*fitted.refused, *(evaluated.refused if evaluated else ())]
     images = {"train": fitted.images, "val": metrics["n"] if pictures.val else 0, "refused": len(refused)}
-    model.note(name, metrics=metrics, training=record | {"images": images})
+    model.records[name] = dataclasses.replace(model.records[name], metrics=metrics, training=record | {"images": images})
     saved = _add_to_file(model, name, model_path, weights, replace, progress)
     short = [*fitted.trained.cut_short, *([f"judging of {evaluated.left} pictures"] if evaluated and evaluated.left else [])]
     search = fitted.trained.search
