@@ -1,4 +1,4 @@
-"""``onelook data check``, ``convert`` and ``views``: labelled pictures before training."""
+"""``onelook data check``, ``convert``, ``browse`` and ``views``: labelled pictures before training."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -23,6 +23,7 @@ from onelook.cli.options import (
     done,
     emit,
     names,
+    progress,
     say,
 )
 
@@ -107,6 +108,27 @@ def convert(
         if not json:
             _say_findings(made.data.findings)
         raise typer.Exit(1)
+
+
+@app.command()
+def browse(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled pictures.")],
+    report: Annotated[Path, typer.Option(metavar="DIR", help="A folder for the page.")],
+    task: Task = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a page to look at one's data, what is doubtful first: labels likely wrong, near-duplicates, odd pictures; sizes and classes.
+
+    Example: onelook data browse photos/ --report page/
+    """
+    from onelook.report.browse import write_browsed
+    from onelook.workflows.browse import browse as run
+
+    found = run(data, task=task, progress=progress(quiet))
+    page = write_browsed(report, found)
+    counts = f"{len(found.doubts)} doubtful labels, {len(found.pairs)} near-duplicates, {len(found.findings)} findings"
+    done(f"{found.data.describe()}\n{counts}: {page}", {**found.to_json(), "report": str(page)}, json, quiet)
 
 
 @app.command()

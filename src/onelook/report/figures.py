@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from matplotlib import rc_context
@@ -54,6 +55,26 @@ def curve_plot(curves: Curves) -> str:
     if curves.lines:
         axes.legend(frameon=False, fontsize=8, loc="upper left" if curves.diagonal else "lower left")
     return _svg(figure, re.sub(r"\W+", "", curves.title.lower()))
+
+
+def size_plot(sizes: Sequence[tuple[int, int]]) -> str:
+    """Width against height of pictures, in pixels; a larger dot for more of one size."""
+    counts = Counter(sizes)
+    figure, axes = _blank(5.2, 4.0, "width", "height")
+    widths, heights = zip(*counts, strict=True)
+    axes.scatter(widths, heights, [14 + 160 * count / len(sizes) for count in counts.values()], color=BLUE, alpha=0.5)
+    axes.set_xlim(0, 1.08 * max(widths))
+    axes.set_ylim(0, 1.08 * max(heights))
+    return _svg(figure, "sizes")
+
+
+def histogram(values: Sequence[float], x: str, y: str) -> str:
+    """How often values are there; whole numbers have a bar each where they are few."""
+    figure, axes = _blank(5.2, 2.8, x, y)
+    whole = all(value == int(value) for value in values) and max(values) - min(values) <= 40
+    bins = [edge - 0.5 for edge in range(int(min(values)), int(max(values)) + 2)] if whole else 30
+    axes.hist(values, bins=bins, color=BLUE, rwidth=0.9)
+    return _svg(figure, re.sub(r"\W+", "", x))
 
 
 def time_plot(points: Sequence[tuple[str, float, float]]) -> str:

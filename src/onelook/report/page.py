@@ -12,7 +12,7 @@ from onelook.data.pictures import open_picture
 from onelook.errors import DiskError
 from onelook.metrics.judge import Table
 
-THUMBNAIL = 200
+THUMBNAIL = 480  # pixels of a picture when it is enlarged; in its sheet it is smaller
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def views_sheet(samples: Sequence[Sample], recipe: Recipe, views: int, seed: int
             picture = open_picture(sample.path, content=content, at_least=cell if boxes is None and mask is None else None)
         except PictureError:
             continue
-        rows.append([_outlined(make_view(View(picture, boxes, mask), recipe, number, digest, seed)) for number in range(views)])
+        rows.append([outlined(make_view(View(picture, boxes, mask), recipe, number, digest, seed)) for number in range(views)])
     head = 40
     sheet = Image.new("RGB", (views * cell, head + max(1, len(rows)) * cell), PAPER)
     ImageDraw.Draw(sheet).text((10, 10), f"{recipe.name}: view 0 is the picture itself", fill=INK, font=font(18))
@@ -40,7 +40,7 @@ def views_sheet(samples: Sequence[Sample], recipe: Recipe, views: int, seed: int
     return sheet
 
 
-def _outlined(view: View) -> Image.Image:
+def outlined(view: View) -> Image.Image:
     """A view's picture with its boxes, or tinted by its mask."""
     if view.mask is not None:
         classes = tuple(map(str, range(IGNORE + 1)))
