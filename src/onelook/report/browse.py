@@ -5,23 +5,67 @@ onelook data browse photos/ --report page/
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from onelook.data.augment import View
+from onelook.data.near_duplicates import Pair
 from onelook.data.pictures import ahead, open_picture, picture_size
 from onelook.data.samples import Dataset, Finding, Sample
 from onelook.errors import PictureError
+from onelook.facts import Facts
 from onelook.geometry.masks import Mask
 from onelook.geometry.objects import Objects
 from onelook.metrics.judge import Table
 from onelook.report.figures import histogram, size_plot
 from onelook.report.page import Picture, Section, shown, thumbnail, write_page
 from onelook.report.views import outlined
-from onelook.workflows.browse import Browsed
 
 MOST_PAIRS, MOST_CLASSES, EXAMPLES = 12, 12, 4
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A label that held-out answers contradict: what a head that has not seen the picture says instead, and how sure it is."""
+
+    path: Path
+    label: str
+    instead: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A picture and its mean distance (0 to 2) to the pictures that are most like it."""
+
+    path: Path
+    distance: float
+
+
+@dataclass(frozen=True)
+class Browsed:
+    """What there is to know of a data set; ``doubts``, ``pairs``, ``odd``: the most doubtful first."""
+
+    data: Dataset
+    findings: tuple[Finding, ...]
+    doubts: tuple[Doubt, ...]
+    pairs: tuple[Pair, ...]
+    odd: tuple[Odd, ...]
+
+    def to_json(self) -> Facts:
+        def plain(entries: Sequence[Doubt | Pair | Odd]) -> list[Facts]:
+            return [{key: str(value) if isinstance(value, Path) else value for key, value in asdict(entry).items()} for entry in entries]
+
+        return {
+            "pictures": len(self.data),
+            "classes": self.data.counts(),
+            "doubtful_labels": plain(self.doubts),
+            "near_duplicates": plain(self.pairs),
+            "unlike_the_others": plain(self.odd),
+            "findings": [finding.to_json() for finding in self.findings],
+        }
 
 
 def write_browsed(folder: Path, browsed: Browsed) -> Path:

@@ -4,66 +4,23 @@ onelook data browse photos/ --report page/
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from onelook.data.near_duplicates import Pair, near_duplicates
-from onelook.data.samples import Dataset, Finding
+from onelook.data.near_duplicates import near_duplicates
+from onelook.data.samples import Dataset
 from onelook.errors import DataError
-from onelook.facts import Facts
 from onelook.model import Model
 from onelook.progress import QUIET, Progress
+from onelook.report.browse import Browsed, Doubt, Odd
 from onelook.workflows.data import check, read
 
 NEIGHBOURS = 5  # pictures that a picture is compared with, to tell how unlike the others it is
 MOST = 24  # of the least likely labels, and of the least alike pictures
 SURE = 0.6  # probability of another class from which a label is doubtful
 LEAST = 20  # pictures without which neither labels nor pictures can be called odd
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """A label that held-out answers contradict: what a head that has not seen the picture says instead, and how sure it is."""
-
-    path: Path
-    label: str
-    instead: str
-    probability: float
-
-
-@dataclass(frozen=True)
-class Odd:
-    """A picture and its mean distance (0 to 2) to the pictures that are most like it."""
-
-    path: Path
-    distance: float
-
-
-@dataclass(frozen=True)
-class Browsed:
-    """What there is to know of a data set; ``doubts``, ``pairs``, ``odd``: the most doubtful first."""
-
-    data: Dataset
-    findings: tuple[Finding, ...]
-    doubts: tuple[Doubt, ...]
-    pairs: tuple[Pair, ...]
-    odd: tuple[Odd, ...]
-
-    def to_json(self) -> Facts:
-        def plain(entries: Sequence[Doubt | Pair | Odd]) -> list[Facts]:
-            return [{key: str(value) if isinstance(value, Path) else value for key, value in asdict(entry).items()} for entry in entries]
-
-        return {
-            "pictures": len(self.data),
-            "classes": self.data.counts(),
-            "doubtful_labels": plain(self.doubts),
-            "near_duplicates": plain(self.pairs),
-            "unlike_the_others": plain(self.odd),
-            "findings": [finding.to_json() for finding in self.findings],
-        }
 
 
 def browse(source: Path | str, *, task: str | None = None, cache: Path | None = None, progress: Progress = QUIET) -> Browsed:
