@@ -7,6 +7,7 @@ import csv
 import os
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,12 @@ def write_split(path: Path, train: Dataset, val: Dataset | None) -> None:
             for sample in data.samples if data else ():
                 cells = train.targets.cells(sample.target, train.classes)
                 writer.writerow([_relative(sample.path, root), *cells, side])
+
+
+def by_class(data: Dataset) -> Dataset:
+    """The same pictures in groups by their class: a split then parts no class. Groups that are there already stay."""
+    samples = (replace(sample, group=sample.group or str(sample.target)) for sample in data.samples)
+    return replace(data, samples=tuple(samples))
 
 
 def strata(data: Dataset) -> np.ndarray:

@@ -73,6 +73,8 @@ HEADS = Heads(
         "rcnn": "onelook.heads.rcnn:Rcnn",
         "overfeat": "onelook.heads.overfeat:OverFeat",
         "windows": "onelook.heads.rcnn:Windows",
+        "embed": "onelook.heads.embed:Embed",
+        "pair": "onelook.heads.pair:Pair",
         "unet": "onelook.heads.unet:UNet",
         "unet2015": "onelook.heads.unet2015:FromPixels",
     }

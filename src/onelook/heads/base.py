@@ -28,7 +28,7 @@ Raw = TypeVar("Raw")
 Prediction = TypeVar("Prediction")
 Target = TypeVar("Target")
 
-Trainer = Literal["pooled", "dense", "region_svm"]
+Trainer = Literal["pooled", "dense", "region_svm", "identity"]
 Embedder = Callable[[Tensor], Tensor]  # normalised crops (N, 3, H, W) -> embeddings (N, D)
 
 
@@ -71,11 +71,13 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
 
     Facts. ``task``: what it answers; ``method``: its name. ``learns_from``: kinds of targets (``onelook.data.kinds``). ``question``: the
     question it answers, in words before the classes' names. ``trainer``: how it is fitted: "pooled" (readout and penalty by
-    cross-validation, or a fine-tuned tail), "dense" (gradient descent on cached looks) or "region_svm" (crops and support vectors).
+    cross-validation, or a fine-tuned tail), "dense" (gradient descent on cached looks), "region_svm" (crops and support vectors) or
+    "identity" (pairs and triplets of pictures).
     ``placed``: whether answers have places in the picture. ``calibrated``: whether ``temperature`` makes probabilities of scores.
     ``large``: whether predictions are too large to be kept for many pictures. ``tiled``: whether it can look piece by piece.
     ``crops``: whether it looks at crops itself, through the network that ``bind`` gives it. ``answer_options``: which of
     ``AnswerOptions`` it knows. ``named_only``: whether it is taken only where its task is named, not read off the data.
+    ``by_identity``: whether it answers for classes that it has not learned from too, so that splits never part a class.
     """
 
     task: ClassVar[str]
@@ -92,6 +94,7 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
     crops: ClassVar[bool] = False
     answer_options: ClassVar[tuple[str, ...]] = ()
     named_only: ClassVar[bool] = False
+    by_identity: ClassVar[bool] = False
 
     classes: tuple[str, ...]
     temperature: float = 1.0  # what scores are divided by

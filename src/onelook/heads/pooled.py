@@ -47,7 +47,10 @@ class Readout(nn.Module):
         self.register_buffer("weight", torch.ones(inputs))
 
     def forward(self, look: Look) -> Tensor:
-        vector = read_vector(look, self.needs)
+        return self.standardized(read_vector(look, self.needs))
+
+    def standardized(self, vector: Tensor) -> Tensor:
+        """Raw vectors (B, inputs) as the head reads them."""
         if self.standardize:
             vector = ((vector - self.mean) / self.deviation).clamp(-OUTLIER, OUTLIER)
         return vector * self.weight

@@ -96,7 +96,7 @@ class TrainingSet:
         """Looks at the first ``views`` views of all pictures, in order, with the pictures' indices; for heads without maps."""
         for view in range(views):
             for index in torch.split(torch.arange(len(self)), CHUNK):
-                yield self._stored(needs, [(i, view) for i in index.tolist()]), index
+                yield self.stored(needs, [(i, view) for i in index.tolist()]), index
 
     def looks(self, needs: Needs, index: Tensor) -> Iterator[tuple[Look, Tensor]]:
         """Looks at view 0 of the pictures ``index`` with their indices; with maps, a few of one input size at a time."""
@@ -188,7 +188,7 @@ class TrainingSet:
             groups.setdefault(place, []).append(item)
         looks, order = [], []
         for items in groups.values():
-            looks.append(self.extractor.look([pixels for _, pixels in items], needs) if decoded else self._stored(needs, items))
+            looks.append(self.extractor.look([pixels for _, pixels in items], needs) if decoded else self.stored(needs, items))
             order += [row[0] for row, _ in items] if decoded else [index for index, _ in items]
         if len(looks) > 1:
             wide, high = (max(place[axis] for place in groups) for axis in (0, 1))
@@ -196,7 +196,7 @@ class TrainingSet:
             looks = [padded(look, (wide, high), sizes) for look in looks]
         return join(looks), torch.tensor(order)
 
-    def _stored(self, needs: Needs, rows: Sequence[Row]) -> Look:
+    def stored(self, needs: Needs, rows: Sequence[Row]) -> Look:
         """A look from the store; what is damaged there is looked at again."""
         wanted = [(self.digests[index], view) for index, view in rows]
         damaged = set(self.store.check(wanted, needs))

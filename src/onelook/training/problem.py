@@ -69,7 +69,7 @@ class Problem:
     def standardized(self, shape: Shape) -> PooledHead:
         """The same with its readout standardised on the training pictures."""
         head = self.shaped(shape)
-        mean, deviation = self._statistics(shape.needs)
+        mean, deviation = self.statistics(shape.needs)
         head.readout.mean.copy_(mean)
         head.readout.deviation.copy_(deviation)
         head.readout.weight.copy_(equal_weights(part_lengths(shape.needs, self.backbone.channels, self.backbone.embedding_size)))
@@ -110,7 +110,7 @@ class Problem:
         assert embedding is not None
         return float(embedding.square().mean().sqrt().clamp_min(1e-6))
 
-    def _statistics(self, needs: Needs) -> tuple[Tensor, Tensor]:
+    def statistics(self, needs: Needs) -> tuple[Tensor, Tensor]:
         """Mean and deviation of a readout over view 0 of the training pictures."""
         mean, deviation, place = *self._whole_statistics, 0
         chosen = []

@@ -1,4 +1,4 @@
-"""The three ways to fit a head, by the name that its class states; each takes pictures to a trained head.
+"""The four ways to fit a head, by the name that its class states; each takes pictures to a trained head.
 
 What was asked for and what a way of fitting has no use for is an error, not ignored.
 """
@@ -19,6 +19,7 @@ from onelook.training.dense_depth_search import search_dense_depth
 from onelook.training.depth_search import MORE_VIEWS, epochs_within, refuse_too_little, search_depth
 from onelook.training.finetune import finetune, training_table, usual_epochs
 from onelook.training.gather import Gatherer
+from onelook.training.identity import train_identity
 from onelook.training.pooled import select
 from onelook.training.region_svm import train_region_svm
 from onelook.training.request import Trained
@@ -99,7 +100,12 @@ def _cut(gather: Gatherer) -> int:
     return parse_freeze(usual if usual in backbone.stage_names and backbone.can_split else "all", backbone)
 
 
-TRAINERS: dict[str, Callable[[Gatherer], Trained]] = {"pooled": train_pooled, "dense": train_maps, "region_svm": train_crops}
+TRAINERS: dict[str, Callable[[Gatherer], Trained]] = {
+    "pooled": train_pooled,
+    "dense": train_maps,
+    "region_svm": train_crops,
+    "identity": train_identity,
+}
 
 
 def train_head(gather: Gatherer) -> Trained:

@@ -22,7 +22,7 @@ from onelook.data.augment import recipe_by_name
 from onelook.data.kinds import Masks
 from onelook.data.read import read_kinds
 from onelook.data.samples import Dataset, shared_pictures
-from onelook.data.split import split, write_split
+from onelook.data.split import by_class, split, write_split
 from onelook.deadline import NEVER, Deadline
 from onelook.errors import BackboneError, HeadError
 from onelook.facts import Facts
@@ -159,8 +159,14 @@ def _say_held_back(learned: Dataset, held: Dataset, val: str | None, progress: P
         progress.say(f"{len(same)} of {len(held)} validation pictures train as well (such as {same[0]}): the figures flatter")
 
 
-def divide(data: Dataset, val: Dataset | str | None, *, columns: Sequence[str] = (), ignore: Sequence[str] = (), seed: int = 0) -> Split:
-    """Which pictures train and which only report, as ``train`` describes it; ``val`` may have been read already."""
+def divide(
+    data: Dataset, val: Dataset | str | None, *, columns: Sequence[str] = (), ignore: Sequence[str] = (), seed: int = 0,
+    classes: Sequence[str] | None = None,
+) -> Split:  # fmt: skip
+    """Which pictures train and which only report, as ``train`` describes it; ``val`` may have been read already.
+
+    ``classes``: those that ``val`` may show (default: those of ``data``; none: any).
+    """
     trained = data.pick([index for index, sample in enumerate(data.samples) if sample.side != "val"])
     if val is None:
         inside = data.side("val")
@@ -170,7 +176,8 @@ def divide(data: Dataset, val: Dataset | str | None, *, columns: Sequence[str] =
     if is_share(val):
         train_indices, val_indices = split(trained, float(val), seed)
         return Split(trained.pick(train_indices), trained.pick(val_indices))
-    return Split(trained, read_kinds(val, (data.kind,), columns=columns, classes=data.classes, ignore=ignore))
+    known = data.classes if classes is None else classes
+    return Split(trained, read_kinds(val, (data.kind,), columns=columns, classes=known, ignore=ignore))
 
 
 def is_share(val: str) -> bool:
@@ -193,11 +200,14 @@ def _read(
         raise HeadError(f"--columns: is for a table of labels; {data.found} has no columns of labels")
     if ignore and data.kind != Masks.name:
         raise HeadError(f"--ignore: is for masks; these are {data.targets.noun}")
+    if head.by_identity:
+        data = by_class(data)
+    known = () if head.by_identity else data.classes
     other: Dataset | str | None = val
     if val_split is not None:
         apart = None if val else masks
-        other = read_kinds(val or source, (data.kind,), columns=columns, classes=data.classes, split=val_split, ignore=ignore, masks=apart)
-    return divide(data, other, columns=columns, ignore=ignore, seed=seed)
+        other = read_kinds(val or source, (data.kind,), columns=columns, classes=known, split=val_split, ignore=ignore, masks=apart)
+    return divide(data, other, columns=columns, ignore=ignore, seed=seed, classes=known)
 
 
 def _fitting(deadline: Deadline, head: type[AnyHead], freeze: str, model: Model, name: str, pictures: Split) -> Deadline:
@@ -233,7 +243,7 @@ def _judge(
         crossed = fitted.trained.held_out["n"] == fitted.images
         return None, fitted.trained.held_out | {"on": "cross-validation" if crossed else "held-out training pictures"}
     missing = pictures.val.targets.missing(pictures.val.counts())
-    if missing:
+    if missing and not model.head(name).core.by_identity:
         progress.say(f"no validation pictures of class {', '.join(missing)}: the figures say nothing of it")
     evaluated = model.evaluate(name, pictures.val, progress=progress, deadline=deadline)
     held_out = fitted.trained.held_out

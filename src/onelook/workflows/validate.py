@@ -91,7 +91,9 @@ def labelled(
     learned = record.training if record else {}
     kinds = (record.kind,) if record and record.kind else asked.core.learns_from
     columns, ignore = columns or learned.get("columns", ()), ignore or learned.get("ignore", ())
-    dataset = read_kinds(data, kinds, columns=columns, classes=asked.classes, split=split, ignore=ignore, masks=masks)
+    dataset = read_kinds(
+        data, kinds, columns=columns, classes=() if asked.core.by_identity else asked.classes, split=split, ignore=ignore, masks=masks
+    )
     inside = dataset.side("val")
     return inside if len(inside) else dataset
 

@@ -1,0 +1,310 @@
+"""Who is who: enrolling, verifying, identifying, judging, cropping and blurring; what ``onelook faces`` does.
+
+import onelook
+from onelook.workflows import faces
+faces.enroll("people.gallery", ["photos/"])
+for found in faces.identify("people.gallery", ["party.jpg"]):
+    print(found.path, [one.name for one in found.faces])
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from onelook.answers.canvas import COLOURS, font, save_picture
+from onelook.data.pictures import files_in, find_pictures, is_picture, open_picture
+from onelook.data.readers.table import read_rows
+from onelook.errors import DataError, OnelookError, PictureError
+from onelook.faces.evaluate import NOBODY, Seen, by_tag, fold_accuracy, protocol, read_pairs
+from onelook.faces.gallery import Entry, Gallery, Match, picture_hash
+from onelook.faces.subjects import Subject, Subjects, largest, subjects
+from onelook.faces.threshold import Threshold, fit_threshold
+from onelook.facts import Facts
+from onelook.progress import QUIET, Progress
+
+FAR = 0.001  # rate of false accepts for which thresholds are fitted
+CROP, CROP_MARGIN = 160, 0.25  # pixels of a cropped face's side; how much more than the face it shows, on every side
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A picture that was not enrolled, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """``added``: pictures that are new, by name; ``known``: pictures that were there; ``warnings``: what to look at."""
+
+    added: dict[str, int]
+    known: int
+    refused: tuple[Refused, ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> Facts:
+        refused = [{"path": str(one.path), "error": one.reason} for one in self.refused]
+        return {"added": self.added, "known": self.known, "refused": refused, "warnings": list(self.warnings)}
+
+
+@dataclass(frozen=True)
+class Named:
+    """A subject of a picture: where it is, who it is (None: nobody who is enrolled), and the squared distance.
+
+    ``nearest``: who is nearest, in any case. ``score``: 0 at the threshold, 1 for the enrolled picture itself; below 0 beyond it.
+    """
+
+    box: tuple[float, float, float, float]
+    name: str | None
+    nearest: str
+    distance: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Identified:
+    """Who is in a picture; ``error``: why it cannot be said."""
+
+    path: Path
+    faces: tuple[Named, ...] = ()
+    error: str | None = None
+
+    def to_json(self) -> Facts:
+        if self.error is not None:
+            return {"path": str(self.path), "error": self.error}
+        return {"path": str(self.path), "faces": [asdict(one) | {"box": [round(v, 1) for v in one.box]} for one in self.faces]}
+
+    def draw(self) -> Image.Image:
+        """The picture with everybody's box and name."""
+        picture = open_picture(self.path)
+        pen = ImageDraw.Draw(picture)
+        size = max(14, min(picture.size) // 28)
+        for one in self.faces:
+            colour = COLOURS[3] if one.name is not None else (150, 150, 150)
+            pen.rectangle(one.box, outline=colour, width=max(2, size // 7))
+            text, face = one.name or "unknown", font(size)
+            left, top, right, bottom = pen.textbbox((0, 0), text, font=face)
+            x, y = max(0.0, min(one.box[0], picture.width - (right - left) - 6)), max(0.0, one.box[1] - (bottom - top) - 8)
+            pen.rectangle((x, y, x + right - left + 6, y + bottom - top + 6), fill=colour)
+            pen.text((x + 3 - left, y + 3 - top), text, fill="white", font=face)
+        return picture
+
+
+def enroll(
+    gallery: Path | str, items: Sequence[Path | str], *, name: str | None = None, encoder: str = "dlib", pick_largest: bool = False,
+    cache: Path | None = None, progress: Progress = QUIET,
+) -> Enrolled:  # fmt: skip
+    """Enrol pictures under ``name``, or, without one, the folders in a folder, each under its own name.
+
+    A picture with several faces is refused, unless ``pick_largest``. Every picture is its own transaction. Raises DataError, DiskError.
+    """
+    who = subjects(encoder, cache=cache)
+    added: dict[str, int] = {}
+    known, refused, warnings = 0, [], []
+    pictures = list(_named(items, name))
+    if not pictures:
+        raise DataError(f"{' '.join(map(str, items))}: no pictures found; give NAME and pictures, or a folder with a folder for everybody")
+    with Gallery.create(gallery, who.encoder) as opened, progress.task("enrolling", len(pictures)) as advance:
+        for path, called in pictures:
+            try:
+                content = path.read_bytes()
+                subject = _one(who, path, content, pick_largest)
+            except (PictureError, OSError) as error:
+                refused.append(Refused(path, str(error).removeprefix(f"{path}: ")))
+                advance()
+                continue
+            picture = picture_hash(content)
+            others = [other for other in opened.names_of(picture) if other != called]
+            if others:
+                warnings.append(f"{path}: is enrolled as {' and '.join(others)} already, now as {called} too")
+            new = opened.enrol([Entry(called, subject.vector, picture)])
+            added[called] = added.get(called, 0) + new
+            known += 1 - new
+            advance()
+    return Enrolled(added, known, tuple(refused), tuple(warnings))
+
+
+def _named(items: Sequence[Path | str], name: str | None) -> Iterator[tuple[Path, str]]:
+    """Pictures with the name under which each is enrolled. Raises DataError."""
+    if name is not None:
+        for path in find_pictures(items):
+            yield path, name
+        return
+    for item in map(Path, items):
+        if not item.is_dir():
+            raise DataError(f"{item}: is no folder with a folder for everybody; to enrol one person: NAME PICTURE...")
+        for folder in sorted(inner for inner in item.iterdir() if inner.is_dir() and not inner.name.startswith(".")):
+            for path in filter(is_picture, files_in(folder)):
+                yield path, folder.name
+
+
+def _one(who: Subjects, path: Path, content: bytes, pick_largest: bool) -> Subject:
+    """The only subject of a picture. Raises PictureError for none, or several."""
+    found = who.of(path, content)
+    if not found:
+        raise PictureError(f"{path}: no {who.noun} found; a larger or sharper picture may do")
+    if len(found) > 1 and not pick_largest:
+        boxes = ", ".join("(" + " ".join(f"{value:.0f}" for value in one.box) + ")" for one in found[:4])
+        raise PictureError(f"{path}: {len(found)} {who.noun}s, at {boxes}; crop it, or take the largest: --largest")
+    return largest(found)
+
+
+def threshold_of(gallery: Gallery, who: Subjects, rate: float = FAR) -> Threshold:
+    """The threshold for this gallery, fitted where it can be."""
+    names, vectors = gallery.table()
+    return fit_threshold(names, vectors, rate, who.threshold, who.rate)
+
+
+def identify(
+    gallery: Path | str, items: Iterable[Path | str], *, rate: float = FAR, encoder: str = "dlib", pick_largest: bool = False,
+    cache: Path | None = None, threshold: Threshold | None = None,
+) -> Iterator[Identified]:  # fmt: skip
+    """Who is in each picture, in order, lazily. Raises DataError for an empty gallery or one of another encoder."""
+    who = subjects(encoder, cache=cache)
+    with Gallery.open(gallery, who.encoder) as opened:
+        limit = threshold or threshold_of(opened, who, rate)
+        for path in find_pictures(items):
+            try:
+                found = who.of(path)
+            except PictureError as error:
+                yield Identified(path, error=str(error))
+                continue
+            found = [largest(found)] if pick_largest and found else found
+            matches = opened.nearest(np.stack([one.vector for one in found])) if found else []
+            yield Identified(path, tuple(_named_as(one, match, limit.distance) for one, match in zip(found, matches, strict=True)))
+
+
+def _named_as(one: Subject, match: Match, limit: float) -> Named:
+    score = round(1 - match.distance / limit, 4) if limit > 0 else 0.0
+    return Named(one.box, match.name if match.distance <= limit else None, match.name, round(match.distance, 4), score)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Whether two pictures show the same one. ``far``: rate of false accepts at the threshold, about, where it is known."""
+
+    same: bool
+    distance: float
+    threshold: float
+    far: float | None
+
+    def to_json(self) -> Facts:
+        return asdict(self)
+
+
+def verify(one: Path, other: Path, *, encoder: str = "dlib", pick_largest: bool = False, cache: Path | None = None) -> Verified:
+    """Whether two pictures show the same one, by the encoder's own threshold. Raises PictureError for none or several in one."""
+    who = subjects(encoder, cache=cache)
+    vectors = [_one(who, path, _content(path), pick_largest).vector for path in (one, other)]
+    distance = float(max(0.0, 2 - 2 * vectors[0] @ vectors[1]))
+    return Verified(distance <= who.threshold, round(distance, 4), who.threshold, who.rate)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def look_at_people(folder: Path, *, encoder: str = "dlib", cache: Path | None = None, progress: Progress = QUIET) -> Seen:
+    """A vector for every picture in a folder with a folder for everybody; of several faces the largest. Raises DataError."""
+    who = subjects(encoder, cache=cache)
+    pictures = list(_named([folder], None))
+    if not pictures:
+        raise DataError(f"{folder}: no pictures in folders; expected {folder}/NAME/picture.jpg for everybody")
+    vectors, missed = [], []
+    with progress.task("looking", len(pictures)) as advance:
+        for path, _ in pictures:
+            try:
+                found = who.of(path)
+            except PictureError:
+                found = []
+            missed.append(not found)
+            vectors.append(largest(found).vector if found else np.zeros(who.encoder.dimensions, dtype=np.float32))
+            advance()
+    return Seen(tuple(path for path, _ in pictures), tuple(name for _, name in pictures), np.stack(vectors), np.array(missed))
+
+
+def evaluate(
+    folder: Path, *, pairs: Path | None = None, tags: dict[str, str] | None = None, encoder: str = "dlib", cache: Path | None = None,
+    progress: Progress = QUIET,
+) -> tuple[Facts, Seen]:  # fmt: skip
+    """The protocols of ``onelook.faces.evaluate`` on a folder of people, and what was seen. Raises DataError."""
+    listed = read_pairs(pairs, folder) if pairs is not None else []
+    seen = look_at_people(folder, encoder=encoder, cache=cache, progress=progress)
+    facts = protocol(seen) | {"encoder": encoder}
+    if listed:
+        place = {path: index for index, path in enumerate(seen.paths)}
+        distances = seen.distances()
+        values = np.array([distances[place[one.one], place[one.other]] for one in listed])
+        same, folds = np.array([one.same for one in listed]), np.array([one.fold for one in listed])
+        accuracy, deviation, _ = fold_accuracy(values, same, folds)
+        missed = int((values == NOBODY).sum())
+        facts |= {"accuracy": accuracy, "accuracy_std": deviation, "pairs": len(listed), "pairs_missed": missed}
+    if tags:
+        facts["groups"] = by_tag(seen, tags)
+    return facts, seen
+
+
+def read_tags(file: Path) -> dict[str, str]:
+    """Person -> group, from a table with columns name and group. Raises DataError."""
+    header, rows = read_rows(file)
+    if not {"name", "group"} <= set(header):
+        raise DataError(f"{file}: needs columns name and group; it has {', '.join(header)}")
+    return {row["name"]: row["group"] for _, row in rows}
+
+
+def crop(items: Iterable[Path | str], out: Path, *, encoder: str = "dlib") -> Iterator[tuple[Path, list[Path]]]:
+    """Every face of every picture as a square file in ``out``, in folders as the pictures were: (picture, its files)."""
+    who = subjects(encoder)
+    for path in find_pictures(items):
+        picture = open_picture(path)
+        written = []
+        for number, one in enumerate(who(picture)):
+            file = out / path.parent.name / f"{path.stem}_{number}.png"
+            save_picture(_square(picture, one.box), file)
+            written.append(file)
+        yield path, written
+
+
+def _square(picture: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
+    """A square around a box, filled up with black beyond the picture."""
+    middle, down = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    half = (0.5 + CROP_MARGIN) * max(box[2] - box[0], box[3] - box[1])
+    place = (middle - half, down - half, middle + half, down + half)
+    return picture.transform((CROP, CROP), Image.Transform.EXTENT, place, Image.Resampling.BICUBIC)
+
+
+def blur(path: Path, out: Path, *, keep: Path | None = None, rate: float = FAR) -> int:
+    """Write a picture with all faces blurred beyond recognition, or all but those enrolled in ``keep``; how many were.
+
+    Raises OnelookError where ``out`` is the picture itself.
+    """
+    if out.resolve() == path.resolve():
+        raise OnelookError(f"{out}: is the picture itself; name another file")
+    who = subjects()
+    picture = open_picture(path)
+    found = who(picture)
+    if keep is not None:
+        with Gallery.open(keep, who.encoder) as opened:
+            limit = threshold_of(opened, who, rate).distance
+            known = [match.distance <= limit for match in opened.nearest(np.stack([one.vector for one in found]))] if found else []
+            found = [one for one, is_known in zip(found, known, strict=True) if not is_known]
+    for one in found:
+        left, top, right, bottom = one.box
+        wide, high = 0.15 * (right - left), 0.15 * (bottom - top)
+        x, y = round(max(0, left - wide)), round(max(0, top - high))
+        place = (x, y, round(min(picture.width, right + wide)), round(min(picture.height, bottom + high)))
+        part = picture.crop(place)
+        small = part.resize((6, 8), Image.Resampling.BOX)
+        hidden = small.resize(part.size, Image.Resampling.BILINEAR).filter(ImageFilter.GaussianBlur(max(part.size) / 20))
+        round_mask = Image.new("L", part.size, 0)
+        ImageDraw.Draw(round_mask).ellipse((0, 0, *part.size), fill=255)
+        picture.paste(hidden, (x, y), round_mask)
+    save_picture(picture, out)
+    return len(found)
