@@ -139,3 +139,14 @@ def fresh_cache(engines: Path, tmp_path: Path) -> Path:
 def model(lite0: Backbone, cache_root: Path) -> Model:
     """The default backbone at 64 px, so that looks cost little."""
     return Model(lite0, Geometry(64), cache=cache_root, device="cpu")
+
+
+def write_places(root: Path, count: int, each: int) -> None:
+    """Places of two photographs in the part of identities: a folder each, with crops that hardly differ."""
+    draw = np.random.default_rng(0)
+    for number in range(count):
+        photo = Image.fromarray(load_sample_images().images[number % 2])
+        for picture in range(each):
+            x, y = 40 + 120 * (number // 2) + int(draw.integers(0, 15)), 60 + 70 * (number // 2) + int(draw.integers(0, 15))
+            (root / f"p{number}").mkdir(exist_ok=True, parents=True)
+            photo.crop((x, y, x + 96, y + 96)).save(root / f"p{number}" / f"{number}_{picture}.png")

@@ -15,7 +15,7 @@ from onelook import read
 from onelook.cli import app, main
 from onelook.data.pictures import open_picture
 from onelook.training import dense
-from tests.conftest import write_crops, write_masks, write_scenes
+from tests.conftest import write_crops, write_masks, write_places, write_scenes
 
 README = Path(__file__).parent.parent / "README.md"
 Run = Callable[..., tuple[int, str, str]]
@@ -300,7 +300,9 @@ def test_interrupted_search_saves_the_best_trial(run: Run, photos: Path, trained
 def commands() -> list[list[str]]:
     found = [["train"], ["val"], ["predict"], ["compare"], ["info"], ["retrain"], ["bench"], ["doctor"], ["demo"], ["merge"]]
     found += [["head", name] for name in ("list", "rename", "remove", "copy")]
-    return [*found, ["data", "check"], ["data", "convert"], ["data", "views"], ["cache", "list"], ["cache", "clear"]]
+    found += [["data", name] for name in ("check", "convert", "browse", "views")] + [["cache", "list"], ["cache", "clear"]]
+    verbs = ("enroll", "identify", "verify", "eval", "list", "rename", "remove", "export", "merge", "crop", "blur")
+    return [*found, *(["faces", name] for name in verbs)]
 
 
 def test_every_command_is_listed() -> None:
@@ -353,6 +355,7 @@ def test_readme_commands(run: Run, photos: Path, trained: Path, tmp_path: Path, 
     write_scenes(tmp_path / "boxes", 12)
     write_scenes(tmp_path / "points", 12)
     write_masks(tmp_path / "masks", 12)
+    write_places(tmp_path / "people", 6, 3)
     monkeypatch.setattr(dense, "FEWEST_EPOCHS", 1)
     monkeypatch.setattr(dense, "MOST_EPOCHS", 2)
     if " train " not in line:

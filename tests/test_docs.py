@@ -12,7 +12,9 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "onelook"
 ROOT_FILES = 12  # modules in the root at most
 MOST_FLOORS = 12
-SHARED_BY_HEADS = {"base", "context", "pooled", "box_head", "keypoint_head", "pixel_head", "roi_head", "pyramid", "tail", "options"}
+SHARED_BY_HEADS = {
+    "base", "context", "pooled", "box_head", "keypoint_head", "pixel_head", "identity_head", "roi_head", "pyramid", "tail", "options",
+}  # fmt: skip
 
 
 def test_papers_name_files_that_exist() -> None:

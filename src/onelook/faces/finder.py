@@ -51,8 +51,8 @@ class Finder:
         high, wide = (np.exp(sizes[axis, rows, columns]) * STRIDE for axis in (0, 1))
         down = (rows + offsets[0, rows, columns] + 0.5) * STRIDE
         across = (columns + offsets[1, rows, columns] + 0.5) * STRIDE
-        boxes = torch.tensor(np.stack([across - wide / 2, down - high / 2, across + wide / 2, down + high / 2], axis=1))
-        scores = torch.tensor(heat[0, rows, columns])
+        corners = np.stack([across - wide / 2, down - high / 2, across + wide / 2, down + high / 2], axis=1)
+        boxes, scores = torch.tensor(corners).float(), torch.tensor(heat[0, rows, columns]).float()
         kept = [index for index in nms(boxes, scores, OVERLAP).tolist() if min(wide[index], high[index]) >= SMALLEST]
         scale = np.array([picture.width / width, picture.height / height] * 2)
         return [Face(tuple((boxes[index].numpy() * scale).tolist()), float(scores[index])) for index in kept]
@@ -66,7 +66,7 @@ class Finder:
         outputs = {value.name for value in network.graph.output}
         for value in (network.graph.input[0], *network.graph.output):
             sides = value.type.tensor_type.shape.dim
-            for side, name in ((sides[2], "height"), (sides[3], "width")):
+            for side, name in ((sides[0], "batch"), (sides[2], "height"), (sides[3], "width")):
                 side.ClearField("dim_value")
                 side.dim_param = f"{name}_{value.name if value.name in outputs else 'in'}"
         del network.graph.value_info[:]  # shapes of before

@@ -54,6 +54,8 @@ def _crossing(distances: np.ndarray, is_same: np.ndarray, weights: np.ndarray) -
     steps = np.flatnonzero(np.r_[distances[1:] != distances[:-1], True])
     rejected, accepted, distances = rejected[steps], accepted[steps], distances[steps]
     after = int(np.argmax(accepted >= rejected))
+    if accepted[after] == rejected[after] and after + 1 < len(distances):  # as between two heaps that are apart: in the middle
+        return float(accepted[after]), float((distances[after] + distances[after + 1]) / 2)
     if after == 0:
         return float((accepted[0] + rejected[0]) / 2), float(distances[0])
     before = after - 1  # the two curves cross between these two steps

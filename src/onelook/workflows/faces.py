@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from onelook.answers.canvas import COLOURS, font, save_picture
-from onelook.data.pictures import files_in, find_pictures, is_picture, open_picture
+from onelook.answers.canvas import COLOURS, GREY, font, save_picture
+from onelook.data.pictures import files_in, find_pictures, is_picture, open_picture, read_bytes
 from onelook.data.readers.table import read_rows
 from onelook.errors import DataError, OnelookError, PictureError
 from onelook.faces.evaluate import NOBODY, Seen, by_tag, fold_accuracy, protocol, read_pairs
@@ -82,16 +82,26 @@ class Identified:
         """The picture with everybody's box and name."""
         picture = open_picture(self.path)
         pen = ImageDraw.Draw(picture)
-        size = max(14, min(picture.size) // 28)
+        taken: list[tuple[float, float, float, float]] = []
         for one in self.faces:
-            colour = COLOURS[3] if one.name is not None else (150, 150, 150)
-            pen.rectangle(one.box, outline=colour, width=max(2, size // 7))
-            text, face = one.name or "unknown", font(size)
+            colour = COLOURS[3] if one.name is not None else GREY
+            face = font(max(11, min(round((one.box[3] - one.box[1]) / 6), min(picture.size) // 28)))
+            pen.rectangle(one.box, outline=colour, width=2)
+            text = one.name or "unknown"
             left, top, right, bottom = pen.textbbox((0, 0), text, font=face)
-            x, y = max(0.0, min(one.box[0], picture.width - (right - left) - 6)), max(0.0, one.box[1] - (bottom - top) - 8)
-            pen.rectangle((x, y, x + right - left + 6, y + bottom - top + 6), fill=colour)
-            pen.text((x + 3 - left, y + 3 - top), text, fill="white", font=face)
+            wide, high = right - left + 6, bottom - top + 6
+            x = max(0.0, min(one.box[0], picture.width - wide))
+            above, below = max(0.0, one.box[1] - high), min(one.box[3], picture.height - high)
+            free = next((y for y in (above, below) if not any(_meet((x, y, x + wide, y + high), other) for other in taken)), above)
+            taken.append((x, free, x + wide, free + high))
+            pen.rectangle(taken[-1], fill=colour)
+            pen.text((x + 3 - left, free + 3 - top), text, fill="white", font=face)
         return picture
+
+
+def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    """Whether two boxes share any place."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def enroll(
@@ -111,9 +121,9 @@ def enroll(
     with Gallery.create(gallery, who.encoder) as opened, progress.task("enrolling", len(pictures)) as advance:
         for path, called in pictures:
             try:
-                content = path.read_bytes()
+                content, _ = read_bytes(path)
                 subject = _one(who, path, content, pick_largest)
-            except (PictureError, OSError) as error:
+            except PictureError as error:
                 refused.append(Refused(path, str(error).removeprefix(f"{path}: ")))
                 advance()
                 continue
@@ -199,16 +209,9 @@ class Verified:
 def verify(one: Path, other: Path, *, encoder: str = "dlib", pick_largest: bool = False, cache: Path | None = None) -> Verified:
     """Whether two pictures show the same one, by the encoder's own threshold. Raises PictureError for none or several in one."""
     who = subjects(encoder, cache=cache)
-    vectors = [_one(who, path, _content(path), pick_largest).vector for path in (one, other)]
+    vectors = [_one(who, path, read_bytes(path)[0], pick_largest).vector for path in (one, other)]
     distance = float(max(0.0, 2 - 2 * vectors[0] @ vectors[1]))
     return Verified(distance <= who.threshold, round(distance, 4), who.threshold, who.rate)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise PictureError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def look_at_people(folder: Path, *, encoder: str = "dlib", cache: Path | None = None, progress: Progress = QUIET) -> Seen:
