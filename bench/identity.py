@@ -23,12 +23,17 @@ from onelook.data.split import by_class, split
 from onelook.metrics.verification import IdentityJudge
 
 WAYS = {
+    "evened out, not trained": ("embed", {"loss": "none"}),
     "softmax": ("embed", {"loss": "softmax"}),
     "contrastive": ("embed", {"loss": "contrastive"}),
-    "triplet, none mined": ("embed", {"mining": "none"}),
-    "triplet, semi-hard": ("embed", {"mining": "semi_hard"}),
-    "triplet, batch-hard": ("embed", {"mining": "batch_hard"}),
+    "triplet, none mined": ("embed", {"loss": "triplet", "mining": "none"}),
+    "triplet, semi-hard": ("embed", {"loss": "triplet", "mining": "semi_hard"}),
+    "triplet, batch-hard": ("embed", {"loss": "triplet", "mining": "batch_hard"}),
     "arcface": ("embed", {"loss": "arcface"}),
+    "principal, none mined": ("embed", {"start": "principal", "loss": "triplet", "mining": "none"}),
+    "principal, semi-hard": ("embed", {"start": "principal", "loss": "triplet", "mining": "semi_hard"}),
+    "principal, batch-hard": ("embed", {"start": "principal", "loss": "triplet", "mining": "batch_hard"}),
+    "principal, arcface": ("embed", {"start": "principal"}),
     "pair, difference": ("pair", {"features": "difference"}),
     "pair, chi-square": ("pair", {"features": "chi_square"}),
 }

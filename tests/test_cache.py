@@ -173,6 +173,7 @@ def test_kill_nine_loses_nothing_that_was_indexed(tmp_path: Path, tiny: Backbone
     assert same(cache.read([row(kept)]), made_up(tiny, Geometry(64), [(64, 64)], seed=kept), 0, 0)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(tmp_path: Path, tiny: Backbone) -> None:
     processes = [write_in_process(tmp_path, 60) for _ in range(2)]
     for process in processes:

@@ -150,6 +150,7 @@ class TestCache:
         assert json.loads((filled[1] / "key.json").read_text())["engine"] == "onnxruntime"
 
 
+@pytest.mark.slow
 def test_two_trainings_into_one_file(tmp_path: Path) -> None:
     """Both heads are there, in whatever order they end; equal names get a number."""
     write_crops(tmp_path / "photos", 8)

@@ -134,6 +134,7 @@ class TestSearch:
         assert "all depths, 2 views: accuracy" in said
         assert model.evaluate("kind", read(hard)).metrics["accuracy"] > 0.8
 
+    @pytest.mark.slow
     def test_wrong_tails_lose_and_right_ones_win(self, model: Model, hard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Tails that are wrong by construction lose; those that are right win, in their mean with the frozen head."""
         monkeypatch.setattr(

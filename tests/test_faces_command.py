@@ -80,7 +80,7 @@ def test_verify(places: tuple[Path, Path], run: Run) -> None:
     assert (code, found["same"]) == (0, True)
     assert found.keys() == {"same", "distance", "threshold", "far"}
     code, out, _ = run("verify", folder / "p0" / "0_0.png", folder / "p1" / "1_1.png", *encoder)
-    assert (code, json.loads(out)["same"]) == (1, False)
+    assert (code, json.loads(out)["same"]) == (0, False)
 
 
 def test_eval_with_pairs_tags_and_a_page(places: tuple[Path, Path], tmp_path: Path, run: Run) -> None:

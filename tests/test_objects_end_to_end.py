@@ -221,6 +221,7 @@ class TestCommands:
         assert again.geometry.size == 160
         assert again.records["flowers"].method == "yolo"
 
+    @pytest.mark.slow
     def test_compare(self, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         run("compare", scenes / "train" / "labels.csv", "--methods", "fcos,faster_rcnn", "--val", "0.25", "--size", "128", "--budget",
         "20s",

