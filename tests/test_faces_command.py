@@ -72,6 +72,22 @@ def test_from_enrolment_to_forgetting(places: tuple[Path, Path], tmp_path: Path,
     assert "guest" in run("list", gallery)[1]
 
 
+def test_predict_says_who_beside_the_other_answers(
+    places: tuple[Path, Path], tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, model = places
+    run("enroll", tmp_path / "g.gallery", folder, "--encoder", f"{model}:who", "-q")
+    asked = ["predict", str(folder / "p2" / "2_0.png"), "--gallery", str(tmp_path / "g.gallery"), "--encoder", f"{model}:who"]
+    with pytest.raises(SystemExit):
+        main([*asked, "--json", "--draw", str(tmp_path / "drawn"), "--csv", str(tmp_path / "found.csv")])
+    answers = json.loads(capsys.readouterr().out.splitlines()[-1])["answers"]
+    assert answers.keys() == {"imagenet", "who"}
+    assert answers["who"]["faces"][0]["name"] == "p2"
+    assert ",who," in (tmp_path / "found.csv").read_text()
+    with Image.open(tmp_path / "drawn" / "2_0.png") as drawn:
+        assert drawn.width >= 320
+
+
 def test_verify(places: tuple[Path, Path], run: Run) -> None:
     folder, model = places
     encoder = ("--encoder", f"{model}:who", "--json")

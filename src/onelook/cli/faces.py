@@ -1,11 +1,14 @@
 """``onelook faces``: galleries of who is known; verifying, identifying, judging, cropping and blurring faces."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onelook.cli.options import Json, Quiet, Report, done, emit, progress, say, table
+
+if TYPE_CHECKING:
+    from onelook.faces.threshold import Threshold
 
 app = typer.Typer(help="Whose face, or which one: enrol, verify, identify, judge, crop, blur (extra: faces).", no_args_is_help=True)
 
@@ -61,40 +64,27 @@ def identify(
 
     Example: onelook faces identify people.gallery party.jpg --draw drawn/
     """
-    from onelook.faces.gallery import Gallery
+    from onelook.answers.canvas import save_picture
+    from onelook.workflows.faces import Identifier
 
-    with Gallery.open(gallery) as opened:
-        from onelook.answers.canvas import save_picture  # only now: it takes seconds
-        from onelook.faces.subjects import subjects
-        from onelook.workflows.faces import identify as run
-        from onelook.workflows.faces import threshold_of
-
-        who = subjects(encoder)
-        limit = threshold_of(opened, who, far)
-        count = len(opened.counts())
-    if not json:
-        _say_threshold(limit, count)
     failed = 0
-    for found in run(gallery, items, encoder=encoder, pick_largest=largest, threshold=limit):
-        failed += found.error is not None
-        if json:
-            emit(found.to_json())
-        elif found.error is not None:
-            say(found.error)
-        else:
-            named = [f"{one.name or 'unknown'} ({one.distance:.2f}{'' if one.name else f', nearest {one.nearest}'})" for one in found.faces]
-            say(f"{found.path}: {', '.join(named) or f'no {who.noun}'}")
-        if draw is not None and found.error is None:
-            save_picture(found.draw(), draw / f"{found.path.stem}.png")
+    with Identifier.open(gallery, rate=far, encoder=encoder) as ask:
+        if not json:
+            _say_threshold(ask.threshold, len(ask.gallery.counts()))
+        for found in ask(items, largest):
+            failed += found.error is not None
+            if json:
+                emit(found.to_json())
+            else:
+                say(f"{found.path}: {found.people}" if found.error is None else found.error)
+            if draw is not None and found.error is None:
+                save_picture(found.draw(), draw / f"{found.path.stem}.png")
     if failed:
         raise typer.Exit(3)
 
 
-def _say_threshold(limit: "object", count: int) -> None:
+def _say_threshold(limit: "Threshold", count: int) -> None:
     """The threshold, its rate with the interval, and what that means among so many people."""
-    from onelook.faces.threshold import Threshold
-
-    assert isinstance(limit, Threshold)
     between = f" ({limit.interval[0]:.2%} to {limit.interval[1]:.2%} for others)" if limit.interval else ""
     rate = f"; {limit.rate:.2%} of strangers' comparisons are accepted{between}" if limit.rate is not None else ""
     among = limit.among(count)

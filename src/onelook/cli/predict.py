@@ -2,7 +2,8 @@
 
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,8 @@ def predict(
     ] = None,
     masks: Annotated[Path | None, typer.Option(metavar="DIR", help="Write what pixels are as index PNGs here; objects, too.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a row for each thing that was found.")] = None,
+    gallery: Annotated[Path | None, typer.Option(metavar="FILE", help="Say who is there, too, of those enrolled in it.")] = None,
+    encoder: Annotated[str, typer.Option(metavar="dlib|FILE:HEAD", help="What makes the gallery's vectors.")] = "dlib",
     instances: Annotated[InstanceName | None, typer.Option(help="Tell single objects apart in what pixels are.")] = None,
     tiles: Tiles = False,
     tta: Tta = TtaName.none,
@@ -38,17 +41,24 @@ def predict(
     from onelook.answers.canvas import save_picture
     from onelook.answers.mask_files import save_masks
     from onelook.answers.table_file import TableFile
+    from onelook.data.pictures import open_picture
     from onelook.errors import DataError
     from onelook.model import Model
+    from onelook.workflows.faces import Identifier
 
     loaded = Model.load(model, weights=weights, device=device.value) if model else Model.new(weights=weights, device=device.value)
     how: Any = instances.value if instances else None
     failed = count = 0
     written: set[Path] = set()
     asked = [part for name in pictures for part in (_from_stdin() if name == "-" else [name])]
-    with TableFile(csv) if csv is not None else nullcontext() as table:
+    with ExitStack() as open_files:
+        table = open_files.enter_context(TableFile(csv)) if csv is not None else None
+        who = open_files.enter_context(Identifier.open(gallery, encoder=encoder)) if gallery is not None else None
         for answers in loaded.predict(asked, heads=names(heads) or None, tta=tta.value, conf=conf, tiles=tiles, instances=how):
             count += 1
+            if who is not None and answers.error is None:
+                people = who.people(answers.picture or open_picture(answers.path))
+                answers = replace(answers, answers={**answers.answers, "who": people})
             if table is not None:
                 table.add(answers)
             if json:

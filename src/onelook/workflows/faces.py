@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from onelook.answers.canvas import COLOURS, GREY, font, save_picture
+from onelook.answers.canvas import save_picture
+from onelook.answers.people import Named, People
 from onelook.data.pictures import files_in, find_pictures, is_picture, open_picture, read_bytes
 from onelook.data.readers.table import read_rows
 from onelook.errors import DataError, OnelookError, PictureError
@@ -52,56 +53,24 @@ class Enrolled:
 
 
 @dataclass(frozen=True)
-class Named:
-    """A subject of a picture: where it is, who it is (None: nobody who is enrolled), and the squared distance.
-
-    ``nearest``: who is nearest, in any case. ``score``: 0 at the threshold, 1 for the enrolled picture itself; below 0 beyond it.
-    """
-
-    box: tuple[float, float, float, float]
-    name: str | None
-    nearest: str
-    distance: float
-    score: float
-
-
-@dataclass(frozen=True)
 class Identified:
     """Who is in a picture; ``error``: why it cannot be said."""
 
     path: Path
-    faces: tuple[Named, ...] = ()
+    people: People = People(())
     error: str | None = None
 
+    @property
+    def faces(self) -> tuple[Named, ...]:
+        """Everybody in it."""
+        return self.people.faces
+
     def to_json(self) -> Facts:
-        if self.error is not None:
-            return {"path": str(self.path), "error": self.error}
-        return {"path": str(self.path), "faces": [asdict(one) | {"box": [round(v, 1) for v in one.box]} for one in self.faces]}
+        return {"path": str(self.path)} | ({"error": self.error} if self.error is not None else self.people.to_json())
 
     def draw(self) -> Image.Image:
         """The picture with everybody's box and name."""
-        picture = open_picture(self.path)
-        pen = ImageDraw.Draw(picture)
-        taken: list[tuple[float, float, float, float]] = []
-        for one in self.faces:
-            colour = COLOURS[3] if one.name is not None else GREY
-            face = font(max(11, min(round((one.box[3] - one.box[1]) / 6), min(picture.size) // 28)))
-            pen.rectangle(one.box, outline=colour, width=2)
-            text = one.name or "unknown"
-            left, top, right, bottom = pen.textbbox((0, 0), text, font=face)
-            wide, high = right - left + 6, bottom - top + 6
-            x = max(0.0, min(one.box[0], picture.width - wide))
-            above, below = max(0.0, one.box[1] - high), min(one.box[3], picture.height - high)
-            free = next((y for y in (above, below) if not any(_meet((x, y, x + wide, y + high), other) for other in taken)), above)
-            taken.append((x, free, x + wide, free + high))
-            pen.rectangle(taken[-1], fill=colour)
-            pen.text((x + 3 - left, free + 3 - top), text, fill="white", font=face)
-        return picture
-
-
-def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
-    """Whether two boxes share any place."""
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+        return self.people.draw(open_picture(self.path))
 
 
 def enroll(
@@ -169,23 +138,50 @@ def threshold_of(gallery: Gallery, who: Subjects, rate: float = FAR) -> Threshol
     return fit_threshold(names, vectors, rate, who.threshold, who.rate)
 
 
-def identify(
-    gallery: Path | str, items: Iterable[Path | str], *, rate: float = FAR, encoder: str = "dlib", pick_largest: bool = False,
-    cache: Path | None = None, threshold: Threshold | None = None,
-) -> Iterator[Identified]:  # fmt: skip
-    """Who is in each picture, in order, lazily. Raises DataError for an empty gallery or one of another encoder."""
-    who = subjects(encoder, cache=cache)
-    with Gallery.open(gallery, who.encoder) as opened:
-        limit = threshold or threshold_of(opened, who, rate)
+class Identifier:
+    """An open gallery, what finds subjects in pictures, and the threshold up to which they are taken for somebody; for ``with`` blocks."""
+
+    def __init__(self, gallery: Gallery, who: Subjects, threshold: Threshold) -> None:
+        self.gallery, self.who, self.threshold = gallery, who, threshold
+
+    @staticmethod
+    def open(path: Path | str, *, rate: float = FAR, encoder: str = "dlib", cache: Path | None = None) -> "Identifier":
+        """Raises DataError for an empty gallery, or one of another encoder."""
+        Gallery.open(path).close()  # before the networks are loaded
+        who = subjects(encoder, cache=cache)
+        gallery = Gallery.open(path, who.encoder)
+        return Identifier(gallery, who, threshold_of(gallery, who, rate))
+
+    def __enter__(self) -> "Identifier":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.gallery.close()
+
+    def __call__(self, items: Iterable[Path | str], pick_largest: bool = False) -> Iterator[Identified]:
+        """Who is in each picture, in order, lazily."""
         for path in find_pictures(items):
             try:
-                found = who.of(path)
+                yield Identified(path, self.people(open_picture(path), pick_largest))
             except PictureError as error:
                 yield Identified(path, error=str(error))
-                continue
-            found = [largest(found)] if pick_largest and found else found
-            matches = opened.nearest(np.stack([one.vector for one in found])) if found else []
-            yield Identified(path, tuple(_named_as(one, match, limit.distance) for one, match in zip(found, matches, strict=True)))
+
+    def people(self, picture: Image.Image, pick_largest: bool = False) -> People:
+        """Who is in an upright RGB picture."""
+        found = self.who(picture)
+        found = [largest(found)] if pick_largest and found else found
+        matches = self.gallery.nearest(np.stack([one.vector for one in found])) if found else []
+        limit = self.threshold.distance
+        return People(tuple(_named_as(one, match, limit) for one, match in zip(found, matches, strict=True)))
+
+
+def identify(
+    gallery: Path | str, items: Iterable[Path | str], *, rate: float = FAR, encoder: str = "dlib", pick_largest: bool = False,
+    cache: Path | None = None,
+) -> Iterator[Identified]:  # fmt: skip
+    """Who is in each picture, in order, lazily. Raises DataError for an empty gallery or one of another encoder."""
+    with Identifier.open(gallery, rate=rate, encoder=encoder, cache=cache) as ask:
+        yield from ask(items, pick_largest)
 
 
 def _named_as(one: Subject, match: Match, limit: float) -> Named:
