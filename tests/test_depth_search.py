@@ -140,10 +140,10 @@ class TestSearch:
         monkeypatch.setattr(
             "onelook.training.depth_search.judge", judged_as(lambda scores, targets: -8.0 * torch.nn.functional.one_hot(targets, 2).float())
         )
-        assert model.fit("kind", read(hard), budget=20).trained.cut == 6
+        assert model.fit("kind", read(hard), budget=40).trained.cut == 6
         right = judged_as(lambda scores, targets: 8.0 * torch.nn.functional.one_hot(targets, 2).float())
         monkeypatch.setattr("onelook.training.depth_search.judge", right)
-        fitted = model.fit("kind", read(hard), budget=20)
+        fitted = model.fit("kind", read(hard), budget=40)
         assert fitted.trained.cut < 6
         assert isinstance(model.heads["kind"], Averaged)
         assert len(model.heads["kind"].heads) == 1 + len(model.heads["kind"].tails)

@@ -163,9 +163,9 @@ def clusters(draw: np.random.Generator, people: int, each: int, spread: float) -
 
 
 def test_the_rate_of_others_lies_in_the_interval() -> None:
-    """Fitted on thirty people, counted on thirty others: the printed interval holds in at least 90 of 100 draws."""
+    """Fitted on thirty people, counted on thirty others: the printed interval holds in at least nine of ten draws."""
     inside = 0
-    for seed in range(100):
+    for seed in range(40):
         names, vectors = clusters(np.random.default_rng(seed), 60, 4, 0.1)
         half = len(names) // 2
         found = fit_threshold(names[:half], vectors[:half], 0.01, 1.0, None)
@@ -175,7 +175,7 @@ def test_the_rate_of_others_lies_in_the_interval() -> None:
         rate = float((distances[ours[:, None] != ours[None]] <= found.distance).mean())
         assert found.interval is not None
         inside += found.interval[0] <= rate <= found.interval[1]
-    assert inside >= 90
+    assert inside >= 36
 
 
 def test_too_few_people_keep_the_published_threshold() -> None:

@@ -239,7 +239,7 @@ def crop(
 
     Example: onelook faces crop photos/ --out faces/
     """
-    from onelook.workflows.faces import crop as run
+    from onelook.workflows.face_pictures import crop as run
 
     written = {str(path): [str(file) for file in files] for path, files in run(items, out)}
     faces = sum(map(len, written.values()))
@@ -258,7 +258,7 @@ def blur(
 
     Example: onelook faces blur party.jpg --out blurred.jpg
     """
-    from onelook.workflows.faces import blur as run
+    from onelook.workflows.face_pictures import blur as run
 
     count = run(path, out, keep=keep)
     done(f"{out}: {count} faces blurred; look at it, as no finder finds all", {"file": str(out), "blurred": count}, json, quiet)

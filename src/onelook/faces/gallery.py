@@ -11,12 +11,14 @@ Forgetting is real: deleted bytes are overwritten (secure_delete), the write-ahe
 """
 
 import hashlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 
 import numpy as np
@@ -99,24 +101,13 @@ class Gallery:
     def create(path: Path | str, encoder: Encoder) -> "Gallery":
         """A new, empty gallery, or the one that is there already, if it is of this encoder. Raises DiskError, DataError."""
         path = Path(path)
-        if path.exists() and path.stat().st_size:
+        if path.exists():
             return Gallery.open(path, encoder)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            connection = _connected(path)
-            with _transaction(path, connection):
-                if not connection.execute("SELECT name FROM sqlite_master").fetchall():  # no other process was quicker
-                    for statement in filter(str.strip, TABLES.split(";")):
-                        connection.execute(statement)
-                    facts = {
-                        "version": VERSION,
-                        "encoder": encoder.name,
-                        "fingerprint": encoder.fingerprint,
-                        "dimensions": encoder.dimensions,
-                    }
-                    connection.executemany("INSERT INTO facts VALUES (?, ?)", [(name, str(value)) for name, value in facts.items()])
-                    connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            connection.close()
+            with TemporaryDirectory(dir=path.parent, prefix=".gallery-") as folder:
+                _write_empty(Path(folder) / "new", encoder)
+                _put(Path(folder) / "new", path)
         except (OSError, sqlite3.Error) as error:
             raise DiskError(f"{path}: cannot be made ({error})") from error
         return Gallery.open(path, encoder)
@@ -245,9 +236,30 @@ def picture_hash(content: bytes) -> str:
 def _connected(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
     connection.execute("PRAGMA secure_delete = ON")
-    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     return connection
+
+
+def _write_empty(path: Path, encoder: Encoder) -> None:
+    """A new gallery that nobody else knows of yet. Raises sqlite3.Error."""
+    connection = _connected(path)
+    connection.execute("PRAGMA journal_mode = WAL")  # stays with the file
+    connection.executescript(TABLES)
+    facts = {"version": VERSION, "encoder": encoder.name, "fingerprint": encoder.fingerprint, "dimensions": encoder.dimensions}
+    connection.executemany("INSERT INTO facts VALUES (?, ?)", [(name, str(value)) for name, value in facts.items()])
+    connection.execute(f"PRAGMA application_id = {APPLICATION}")
+    connection.close()
+
+
+def _put(new: Path, path: Path) -> None:
+    """Give a file its place, unless another process was quicker. Raises OSError."""
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        return
+    except OSError:  # a disk without hard links
+        if not path.exists():
+            new.rename(path)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from onelook.data.pictures import open_picture
 from onelook.data.samples import Dataset
@@ -18,7 +17,7 @@ from onelook.metrics.judge import Table
 from onelook.model import Model
 from onelook.profile import profile
 from onelook.report.figures import curve_plot, learning_curves, search_plot
-from onelook.report.page import Picture, Section, shown, thumbnail, write_page
+from onelook.report.page import Picture, Section, shown, side_by_side, thumbnail, write_page
 from onelook.training.loop import Step
 
 WORST, DRAWN = 18, 12  # worst pictures that are shown: as they are, and with what was said and what is true
@@ -110,17 +109,10 @@ def _worst(model: Model, name: str, found: Evaluated) -> Section | None:
         if true is None:
             continue
         picture, overlay = open_picture(path), said.overlay
-        both = said.draw(true.draw(picture, colour=GREEN), colour=RED) if overlay else _side_by_side(said.draw(picture), true.draw(picture))
+        both = said.draw(true.draw(picture, colour=GREEN), colour=RED) if overlay else side_by_side(said.draw(picture), true.draw(picture))
         drawn.append(shown(both, path.name, caption, SIZE if overlay else 2 * SIZE))
     text = "Green: what is there; red: what was said." if overlay else "Left: what was said; right: what is true."
     return Section("Where it goes wrong most", text, pictures=tuple[Picture, ...](drawn))
-
-
-def _side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:
-    both = Image.new("RGB", (2 * left.width + 8, left.height), "white")
-    both.paste(left, (0, 0))
-    both.paste(right, (left.width + 8, 0))
-    return both
 
 
 def _interval(metrics: Facts, key: str) -> str:

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from onelook.data.augment import View
 from onelook.data.near_duplicates import Pair
 from onelook.data.pictures import ahead, open_picture, picture_size
@@ -20,7 +18,7 @@ from onelook.geometry.masks import Mask
 from onelook.geometry.objects import Objects
 from onelook.metrics.judge import Table
 from onelook.report.figures import histogram, size_plot
-from onelook.report.page import Picture, Section, shown, thumbnail, write_page
+from onelook.report.page import Picture, Section, shown, side_by_side, thumbnail, write_page
 from onelook.report.views import outlined
 
 MOST_PAIRS, MOST_CLASSES, EXAMPLES = 12, 12, 4
@@ -96,7 +94,7 @@ def _pairs(browsed: Browsed) -> Iterator[Section]:
         sides = list(dict.fromkeys(sample.side or "" for sample in (one, other)))
         differ = [" and ".join(words) for words in (labels, sides) if len(words) > 1]
         said = "; ".join([f"{pair.correlation:.3f}", *differ])
-        both = _beside(open_picture(pair.one, at_least=400), open_picture(pair.other, at_least=400))
+        both = side_by_side(open_picture(pair.one, at_least=400), open_picture(pair.other, at_least=400))
         pictures.append(shown(both, f"{pair.one.name} and {pair.other.name}", said, 480))
     text = "Correlation of small grey copies; keep one of them, or keep both on one side of a split (--group)."
     note = f"{len(browsed.pairs) - MOST_PAIRS} more: --json lists them." if len(browsed.pairs) > MOST_PAIRS else ""
@@ -185,12 +183,3 @@ def _drawn(sample: Sample, caption: str) -> Picture | None:
     boxes = sample.target.boxes if isinstance(sample.target, Objects) else None
     mask = sample.target.read() if isinstance(sample.target, Mask) else None
     return shown(outlined(View(picture, boxes, mask)), sample.path.name, caption, 480)
-
-
-def _beside(left: Image.Image, right: Image.Image) -> Image.Image:
-    """Two pictures of one height next to each other."""
-    right = right.resize((max(1, round(right.width * left.height / right.height)), left.height))
-    both = Image.new("RGB", (left.width + right.width + 6, left.height), "white")
-    both.paste(left, (0, 0))
-    both.paste(right, (left.width + 6, 0))
-    return both

@@ -62,3 +62,12 @@ def shown(picture: Image.Image, name: str, caption: str, size: int = THUMBNAIL) 
     content = io.BytesIO()
     picture.save(content, "JPEG", quality=85)
     return Picture(base64.b64encode(content.getvalue()).decode("ascii"), name, caption)
+
+
+def side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:
+    """Two pictures next to each other, the right one brought to the left one's height."""
+    right = right.resize((max(1, round(right.width * left.height / right.height)), left.height))
+    both = Image.new("RGB", (left.width + right.width + 8, left.height), "white")
+    both.paste(left, (0, 0))
+    both.paste(right, (left.width + 8, 0))
+    return both

@@ -28,6 +28,7 @@ EACH = 4  # pictures of an identity in a batch
 HELD_OUT = 0.2  # share of the identities, two at least
 WEIGHT_DECAY = 1e-3
 WARMUP = 0.1
+FEWEST_EPOCHS, MOST_EPOCHS = 4, 50
 OBSERVED, CHUNK = 2_000, 256  # views that a head sees before training; read at once
 
 
@@ -70,7 +71,7 @@ def _fitted(problem: Problem, keep: Tensor) -> IdentityHead:
     usual = request.head.usual
     count = int(keep.sum())
     batches, length = grouped_batches(data, head, keep, usual.batch, problem.seed)
-    epochs = request.epochs or max(4, usual.pictures_seen // max(1, count))
+    epochs = request.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, usual.pictures_seen // max(1, count)))
     extra = head.extra()
     groups = [(1.0, [*head.parameters(), *(extra.parameters() if extra is not None else ())])]
     schedule = Schedule("adamw", epochs, head.rate, WEIGHT_DECAY, WARMUP, seed=problem.seed)

@@ -1,4 +1,4 @@
-"""Who is who: enrolling, verifying, identifying, judging, cropping and blurring; what ``onelook faces`` does.
+"""Who is who: enrolling, verifying, identifying, judging; what ``onelook faces`` does.
 
 import onelook
 from onelook.workflows import faces
@@ -12,13 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image
 
-from onelook.answers.canvas import save_picture
 from onelook.answers.people import Named, People
 from onelook.data.pictures import files_in, find_pictures, is_picture, open_picture, read_bytes
 from onelook.data.readers.table import read_rows
-from onelook.errors import DataError, OnelookError, PictureError
+from onelook.errors import DataError, PictureError
 from onelook.faces.evaluate import NOBODY, Seen, by_tag, fold_accuracy, protocol, read_pairs
 from onelook.faces.gallery import Entry, Gallery, Match, picture_hash
 from onelook.faces.subjects import Subject, Subjects, largest, subjects
@@ -27,7 +26,6 @@ from onelook.facts import Facts
 from onelook.progress import QUIET, Progress
 
 FAR = 0.001  # rate of false accepts for which thresholds are fitted
-CROP, CROP_MARGIN = 160, 0.25  # pixels of a cropped face's side; how much more than the face it shows, on every side
 
 
 @dataclass(frozen=True)
@@ -256,54 +254,3 @@ def read_tags(file: Path) -> dict[str, str]:
     if not {"name", "group"} <= set(header):
         raise DataError(f"{file}: needs columns name and group; it has {', '.join(header)}")
     return {row["name"]: row["group"] for _, row in rows}
-
-
-def crop(items: Iterable[Path | str], out: Path, *, encoder: str = "dlib") -> Iterator[tuple[Path, list[Path]]]:
-    """Every face of every picture as a square file in ``out``, in folders as the pictures were: (picture, its files)."""
-    who = subjects(encoder)
-    for path in find_pictures(items):
-        picture = open_picture(path)
-        written = []
-        for number, one in enumerate(who(picture)):
-            file = out / path.parent.name / f"{path.stem}_{number}.png"
-            save_picture(_square(picture, one.box), file)
-            written.append(file)
-        yield path, written
-
-
-def _square(picture: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
-    """A square around a box, filled up with black beyond the picture."""
-    middle, down = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    half = (0.5 + CROP_MARGIN) * max(box[2] - box[0], box[3] - box[1])
-    place = (middle - half, down - half, middle + half, down + half)
-    return picture.transform((CROP, CROP), Image.Transform.EXTENT, place, Image.Resampling.BICUBIC)
-
-
-def blur(path: Path, out: Path, *, keep: Path | None = None, rate: float = FAR) -> int:
-    """Write a picture with all faces blurred beyond recognition, or all but those enrolled in ``keep``; how many were.
-
-    Raises OnelookError where ``out`` is the picture itself.
-    """
-    if out.resolve() == path.resolve():
-        raise OnelookError(f"{out}: is the picture itself; name another file")
-    who = subjects()
-    picture = open_picture(path)
-    found = who(picture)
-    if keep is not None:
-        with Gallery.open(keep, who.encoder) as opened:
-            limit = threshold_of(opened, who, rate).distance
-            known = [match.distance <= limit for match in opened.nearest(np.stack([one.vector for one in found]))] if found else []
-            found = [one for one, is_known in zip(found, known, strict=True) if not is_known]
-    for one in found:
-        left, top, right, bottom = one.box
-        wide, high = 0.15 * (right - left), 0.15 * (bottom - top)
-        x, y = round(max(0, left - wide)), round(max(0, top - high))
-        place = (x, y, round(min(picture.width, right + wide)), round(min(picture.height, bottom + high)))
-        part = picture.crop(place)
-        small = part.resize((6, 8), Image.Resampling.BOX)
-        hidden = small.resize(part.size, Image.Resampling.BILINEAR).filter(ImageFilter.GaussianBlur(max(part.size) / 20))
-        round_mask = Image.new("L", part.size, 0)
-        ImageDraw.Draw(round_mask).ellipse((0, 0, *part.size), fill=255)
-        picture.paste(hidden, (x, y), round_mask)
-    save_picture(picture, out)
-    return len(found)
