@@ -224,7 +224,7 @@ class TestCommands:
     @pytest.mark.slow
     def test_compare(self, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         run("compare", scenes / "train" / "labels.csv", "--methods", "fcos,faster_rcnn", "--val", "0.25", "--size", "128", "--budget",
-        "20s",
+        "40s",
             "--report", tmp_path / "report", "--json", "--quiet")  # fmt: skip
         rows = json.loads(capsys.readouterr().out)["rows"]
         assert [row["method"] for row in rows] == ["fcos", "faster_rcnn"]
