@@ -1,6 +1,5 @@
 """Faces for real (extra ``faces``): what the encoder and the embed head must reach, and every command of the guide."""
 
-import json
 import re
 import shutil
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ from PIL import Image
 
 from onelook import Model, read
 from onelook.cli import main
+from onelook.data.pictures import open_picture
 from onelook.data.split import by_class, split
 from onelook.errors import PictureError
 from onelook.faces.evaluate import Seen, protocol
@@ -56,7 +56,7 @@ def test_faces_that_are_hard_to_use(seen: Seen, tmp_path: Path) -> None:
     people = need("lfw_small")
     folder = next(path for path in sorted(people.iterdir()) if len(list(path.iterdir())) >= 3)
     first, second = sorted(folder.iterdir())[:2]
-    whole = Image.open(first).convert("RGB")
+    whole = open_picture(first)
     exif = Image.Exif()
     exif[0x0112] = 6
     whole.rotate(90, expand=True).save(tmp_path / "turned.jpg", exif=exif)
@@ -97,5 +97,6 @@ def test_every_command_of_the_guide(seen: Seen, tmp_path: Path, monkeypatch: pyt
         with pytest.raises(SystemExit) as stop:
             main(line.split()[1:])
         assert stop.value.code in (0, 3), line  # 3: a picture with several faces was not enrolled, which is said
-    assert json.dumps("ada").encode() not in Path("people.gallery").read_bytes()
-    assert Image.open("blurred.png").size == Image.open("photo.jpg").size
+    assert b"ada" not in Path("people.gallery").read_bytes()
+    with Image.open("blurred.png") as blurred, Image.open("photo.jpg") as photo:
+        assert blurred.size == photo.size

@@ -12,17 +12,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torchvision.ops import nms
 
 from onelook.faces.files import CENTERFACE, package_file
 from onelook.threads import all_threads
 
 STRIDE, MULTIPLE = 4, 32  # of the heat map, and of the input's sides
 SURE = 0.4  # lowest score of a face
-OVERLAP = 0.3  # of two boxes of one face
+OVERLAP, INSIDE = 0.3, 0.6  # of two boxes of one face: intersection over union, and over the smaller one
 LEAST, MOST = 224, 1600  # pixels to which small pictures are enlarged and large ones shrunk: of the shorter and of the longer side
+LARGE = 640  # pixels of the longer side at which larger pictures are looked at a second time
 SMALLEST = 12  # pixels of the smallest face, in the input
 
 
@@ -44,7 +43,18 @@ class Finder:
 
     def __call__(self, picture: Image.Image) -> list[Face]:
         """All faces of an RGB picture, the surest first."""
-        width, height = _input_size(*picture.size)
+        found = self._look(picture, MOST)
+        if max(_input_size(*picture.size, MOST)) > LARGE:  # faces that fill it are found where they are smaller
+            found += self._look(picture, LARGE)
+        kept: list[Face] = []
+        for face in sorted(found, key=lambda face: -face.score):
+            if not any(_same(face, other) for other in kept):
+                kept.append(face)
+        return kept
+
+    def _look(self, picture: Image.Image, most: int) -> list[Face]:
+        """Faces at an input whose longer side has at most ``most`` pixels, several of one face among them."""
+        width, height = _input_size(*picture.size, most)
         pixels = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32).transpose(2, 0, 1)[None]
         heat, sizes, offsets = (part[0] for part in self._session.run(None, {self._session.get_inputs()[0].name: pixels})[:3])
         rows, columns = np.nonzero(heat[0] > SURE)
@@ -52,10 +62,10 @@ class Finder:
         down = (rows + offsets[0, rows, columns] + 0.5) * STRIDE
         across = (columns + offsets[1, rows, columns] + 0.5) * STRIDE
         corners = np.stack([across - wide / 2, down - high / 2, across + wide / 2, down + high / 2], axis=1)
-        boxes, scores = torch.tensor(corners).float(), torch.tensor(heat[0, rows, columns]).float()
-        kept = [index for index in nms(boxes, scores, OVERLAP).tolist() if min(wide[index], high[index]) >= SMALLEST]
-        scale = np.array([picture.width / width, picture.height / height] * 2)
-        return [Face(tuple((boxes[index].numpy() * scale).tolist()), float(scores[index])) for index in kept]
+        corners = corners * ([picture.width / width, picture.height / height] * 2)
+        large_enough = np.minimum(wide, high) >= SMALLEST
+        scores = heat[0, rows, columns]
+        return [Face(tuple(corners[index].tolist()), float(scores[index])) for index in np.flatnonzero(large_enough)]
 
     @cached_property
     def _session(self) -> Any:
@@ -76,8 +86,16 @@ class Finder:
         return onnxruntime.InferenceSession(network.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def _input_size(width: int, height: int) -> tuple[int, int]:
+def _input_size(width: int, height: int, most: int) -> tuple[int, int]:
     """The network's input for a picture of this size."""
     grow = max(1.0, LEAST / min(width, height))
-    grow = min(grow, MOST / max(width, height)) if max(width, height) * grow > MOST else grow
+    grow = min(grow, most / max(width, height)) if max(width, height) * grow > most else grow
     return max(MULTIPLE, round(width * grow / MULTIPLE) * MULTIPLE), max(MULTIPLE, round(height * grow / MULTIPLE) * MULTIPLE)
+
+
+def _same(one: Face, other: Face) -> bool:
+    """Whether two boxes are of one face: they overlap, or the smaller one lies mostly in the other."""
+    wide = min(one.box[2], other.box[2]) - max(one.box[0], other.box[0])
+    high = min(one.box[3], other.box[3]) - max(one.box[1], other.box[1])
+    shared = max(0.0, wide) * max(0.0, high)
+    return shared > OVERLAP * (one.area + other.area - shared) or shared > INSIDE * min(one.area, other.area)
