@@ -14,7 +14,7 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -275,9 +275,3 @@ def _transaction(path: Path, connection: sqlite3.Connection) -> Iterator[None]:
         if isinstance(error, sqlite3.Error):
             raise DiskError(f"{path}: cannot be written ({error}); nothing of this was enrolled, the rest is as it was") from error
         raise
-
-
-def mean_vector(vectors: Sequence[np.ndarray]) -> np.ndarray:
-    """The unit vector in the middle of unit vectors."""
-    mean = np.mean(vectors, axis=0)
-    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)

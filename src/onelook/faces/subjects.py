@@ -27,7 +27,7 @@ from onelook.model import Model
 
 LOWER, SIDE = 0.068, 0.852  # of the square for the landmarks: below the box's middle, and its side, in heights of the box
 PUBLISHED = 0.6**2 / 2  # dlib's threshold, as a squared distance of vectors of length 1 (its own are 1.41 long)
-PUBLISHED_RATE = 0.01  # of false accepts, about, at that threshold
+PUBLISHED_RATE = 0.022  # of false accepts at it, on ORL's people; on 60 of LFW's 0.008: the worse is told
 
 
 @dataclass(frozen=True)
