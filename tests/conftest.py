@@ -14,6 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each of the processes that
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image, ImageDraw
 from sklearn.datasets import load_sample_images
 
@@ -23,6 +24,9 @@ from onelook.backbones.engines import make_engine
 from onelook.training import depth_search
 
 SIDE = 128  # pixels of a scene
+
+settings.register_profile("repeatable", derandomize=True)  # the same examples in every run; others: HYPOTHESIS_PROFILE=default pytest
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -91,10 +91,10 @@ def test_thresholds_keep_their_rate(seed: int, rate: float) -> None:
     """Ties included: at most the rate is accepted, and at the next larger distance more would be."""
     far = np.random.default_rng(seed).integers(0, 30, 200) / 10.0
     threshold = threshold_at(far, rate)
-    assert (far <= threshold).mean() <= rate
+    assert (far <= threshold).mean() <= rate + 1e-9
     larger = far[far > threshold]
     if len(larger):
-        assert (far <= larger.min()).mean() > rate
+        assert (far <= larger.min()).mean() > rate + 1e-9
 
 
 def test_pairs_and_ranks_against_slow_loops() -> None:
