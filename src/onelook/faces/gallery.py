@@ -3,15 +3,18 @@
 Course notes 4.5: vectors are computed once, when somebody is enrolled, and no picture is kept. A row has the identity's name, the vector
 (float32), the hash of the picture that it was made of and the time; the encoder's fingerprint stands in the file, and vectors of
 another encoder are refused. Every enrolment is a transaction of its own, so that a kill at any moment loses at most the picture in
-hand, and several processes may enrol at once. Searching is exact: one matrix product over all vectors in memory.
+hand, and several processes may enrol at once. Searching is exact, one matrix product over all vectors in memory, up to 200,000 of them;
+beyond, an index finds the candidates (``index.py``), where its package is installed.
 
-Forgetting is real: deleted bytes are overwritten (secure_delete), the write-ahead log is emptied and the file rewritten (VACUUM).
+Forgetting is real: deleted bytes are overwritten (secure_delete), the write-ahead log is emptied, the file rewritten (VACUUM), and the
+index deleted.
 
     onelook faces enroll people.gallery photos/          # a folder a person
 """
 
 import hashlib
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -24,7 +27,9 @@ from types import TracebackType
 import numpy as np
 
 from onelook.errors import DataError, DiskError, UnreadableError
+from onelook.faces.index import FROM, Index, delete_indexes, has_index
 from onelook.facts import Facts
+from onelook.progress import QUIET, Progress
 
 VERSION = 1
 APPLICATION = 0x1A00C  # SQLite's application id: a gallery of ours
@@ -40,11 +45,12 @@ CREATE INDEX by_name ON entries (name);
 
 @dataclass(frozen=True)
 class Encoder:
-    """What makes vectors: its name, the fingerprint of its weights, how long they are."""
+    """What makes vectors: its name, the fingerprint of its weights, how long they are, the licence of the weights."""
 
     name: str
     fingerprint: str
     dimensions: int
+    licence: str = "not stated"
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,8 @@ class Gallery:
         self._seen: tuple[int, int] | None = None  # the file's data version when ``_names`` and ``_vectors`` were read
         self._names: list[str] = []
         self._vectors = np.zeros((0, encoder.dimensions), dtype=np.float32)
+        self._counted = (self._version(), len(self))
+        self._index = Index(path, connection, encoder.dimensions)
 
     @staticmethod
     def open(path: Path | str, encoder: Encoder | None = None) -> "Gallery":
@@ -85,7 +93,7 @@ class Gallery:
                 raise UnreadableError(f"{path}: is no gallery of onelook")
             facts = dict(connection.execute("SELECT name, value FROM facts"))
             version = int(facts["version"])
-            there = Encoder(facts["encoder"], facts["fingerprint"], int(facts["dimensions"]))
+            there = Encoder(facts["encoder"], facts["fingerprint"], int(facts["dimensions"]), facts["licence"])
         except (sqlite3.Error, KeyError, ValueError) as error:
             raise UnreadableError(f"{path}: cannot be read as a gallery ({error})") from error
         if version != VERSION:
@@ -150,14 +158,16 @@ class Gallery:
         self._require(name)
         with _transaction(self.path, self._connection):
             self._connection.execute("UPDATE OR IGNORE entries SET name = ? WHERE name = ?", (new, name))
-            self._connection.execute("DELETE FROM entries WHERE name = ?", (name,))  # pictures that both had
+            self._delete(name)  # pictures that both had
+        delete_indexes(self.path, but=self.generation)
         return self.counts().get(new, 0)
 
     def remove(self, name: str, forget: bool = False) -> int:
         """Take an identity out; with ``forget`` neither its name nor its vectors' bytes stay in the file. How many pictures it had."""
         self._require(name)
         with _transaction(self.path, self._connection):
-            removed = self._connection.execute("DELETE FROM entries WHERE name = ?", (name,)).rowcount
+            removed = self._delete(name)
+        delete_indexes(self.path)
         if forget:
             self._rewrite()
         return removed
@@ -177,7 +187,7 @@ class Gallery:
 
     def table(self) -> tuple[list[str], np.ndarray]:
         """Names and vectors (N, D) of all entries, in memory; read again when the file has changed."""
-        version = (self._connection.execute("PRAGMA data_version").fetchone()[0], self._connection.total_changes)
+        version = self._version()
         if version != self._seen:
             rows = self._connection.execute("SELECT name, vector FROM entries ORDER BY id").fetchall()
             self._names = [name for name, _ in rows]
@@ -188,20 +198,64 @@ class Gallery:
 
     def nearest(self, vectors: np.ndarray) -> list[Match]:
         """The nearest entry to each of vectors (M, D) of length 1. Raises DataError for an empty gallery."""
-        names, known = self.table()
-        if not names:
+        if not self._count():
             raise DataError(f"{self.path}: nobody is enrolled yet; onelook faces enroll {self.path} NAME PICTURE")
+        if self.prepare():
+            return [Match(*self._index.nearest(vector)) for vector in vectors]
+        names, known = self.table()
         likeness = known @ np.asarray(vectors, dtype=np.float32).T
         best = likeness.argmax(0)
         return [Match(names[index], float(max(0.0, 2 - 2 * likeness[index, row]))) for row, index in enumerate(best)]
 
+    def sample(self, count: int) -> tuple[list[str], np.ndarray]:
+        """Names and vectors (n, D) of all entries or, of more, of about ``count`` drawn at random."""
+        if len(self) <= count:
+            return self.table()
+        first, last = self._connection.execute("SELECT MIN(id), MAX(id) FROM entries").fetchone()
+        drawn = np.unique(np.random.default_rng(0).integers(first, last + 1, count)).tolist()
+        rows = self._connection.execute(f"SELECT name, vector FROM entries WHERE id IN ({','.join(map(str, drawn))})").fetchall()
+        return [name for name, _ in rows], np.frombuffer(b"".join(vector for _, vector in rows), dtype="<f4").reshape(len(rows), -1)
+
+    @property
+    def generation(self) -> str:
+        """Changes when entries are taken out."""
+        return str(self._connection.execute("SELECT value FROM facts WHERE name = 'generation'").fetchone()[0])
+
+    def prepare(self, progress: Progress = QUIET) -> bool:
+        """Make the index that a gallery of more than 200,000 entries is searched by, or bring it up to date; whether there is one."""
+        if self._count() <= FROM or not has_index():
+            return False
+        self._index.prepare(self.generation, progress)
+        return True
+
+    @property
+    def recall(self) -> float | None:
+        """How often the index found the nearest other entry (0..1), measured when it was made; None where the search is exact."""
+        return self._index.recall if self._count() > FROM and has_index() else None
+
+    def identities(self) -> int:
+        """How many are enrolled."""
+        return int(self._connection.execute("SELECT COUNT(DISTINCT name) FROM entries").fetchone()[0])
+
     def to_json(self) -> Facts:
         return {
             "file": str(self.path), "identities": self.counts(), "entries": len(self), "encoder": self.encoder.name,
-            "fingerprint": self.encoder.fingerprint, "dimensions": self.encoder.dimensions,
+            "fingerprint": self.encoder.fingerprint, "dimensions": self.encoder.dimensions, "licence": self.encoder.licence,
+            "index_recall": self.recall,
         }  # fmt: skip
 
     # --- inside
+
+    def _version(self) -> tuple[int, int]:
+        """Changes when this process, or another one, has changed the file."""
+        return self._connection.execute("PRAGMA data_version").fetchone()[0], self._connection.total_changes
+
+    def _count(self) -> int:
+        """How many entries there are; counted again when the file has changed."""
+        version = self._version()
+        if version != self._counted[0]:
+            self._counted = (version, len(self))
+        return self._counted[1]
 
     def _require(self, name: str) -> None:
         counts = self.counts()
@@ -213,6 +267,13 @@ class Gallery:
         if vector.shape != (self.encoder.dimensions,):
             raise DataError(f"{self.path}: a vector of {vector.shape} for {self.encoder.dimensions} numbers")
         return np.asarray(vector, dtype="<f4").tobytes()
+
+    def _delete(self, name: str) -> int:
+        """Within a transaction, delete somebody's entries: how many. Indexes that were made before are those of an older generation."""
+        removed = self._connection.execute("DELETE FROM entries WHERE name = ?", (name,)).rowcount
+        if removed:
+            self._connection.execute("UPDATE facts SET value = ? WHERE name = 'generation'", (secrets.token_hex(8),))
+        return removed
 
     def _rewrite(self) -> None:
         """Leave nothing of what was deleted in the file or its log. Raises DiskError."""
@@ -245,7 +306,10 @@ def _write_empty(path: Path, encoder: Encoder) -> None:
     connection = _connected(path)
     connection.execute("PRAGMA journal_mode = WAL")  # stays with the file
     connection.executescript(TABLES)
-    facts = {"version": VERSION, "encoder": encoder.name, "fingerprint": encoder.fingerprint, "dimensions": encoder.dimensions}
+    facts = {
+        "version": VERSION, "encoder": encoder.name, "fingerprint": encoder.fingerprint, "dimensions": encoder.dimensions,
+        "licence": encoder.licence, "generation": secrets.token_hex(8),
+    }  # fmt: skip
     connection.executemany("INSERT INTO facts VALUES (?, ?)", [(name, str(value)) for name, value in facts.items()])
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.close()

@@ -1,8 +1,7 @@
 """Who is in a picture, as vectors: every face that is found in it, or the picture as a whole.
 
 Faces: found by CenterFace, turned upright by dlib's five landmarks, told apart by dlib's network (King 2017: a ResNet of 29 layers, 128
-numbers, published threshold 0.6). How the square for the landmarks lies in CenterFace's box was fitted once, on half of ORL's people.
-Anything else that has identities: an ``embed`` head of a model, of the whole picture.
+numbers, published threshold 0.6). Anything else that has identities: an ``embed`` head of a model, of the whole picture.
 
     onelook faces enroll tools.gallery tools/ --encoder mine.onelook:embed
 """
@@ -19,13 +18,13 @@ from PIL import Image
 
 from onelook.data.pictures import open_picture
 from onelook.errors import HeadError, OnelookError
-from onelook.faces.files import ENCODER, LANDMARKS, FacesMissing, package_file
-from onelook.faces.finder import Face, Finder
+from onelook.faces.files import ENCODER, LANDMARKS, package_file
+from onelook.faces.finder import face_finder
 from onelook.faces.gallery import Encoder
+from onelook.faces.landmarks import LOWER, SIDE, Landmarks, load_dlib
 from onelook.heads.embed import Embed
 from onelook.model import Model
 
-LOWER, SIDE = 0.068, 0.852  # of the square for the landmarks: below the box's middle, and its side, in heights of the box
 PUBLISHED = 0.6**2 / 2  # dlib's threshold, as a squared distance of vectors of length 1 (its own are 1.41 long)
 PUBLISHED_RATE = 0.022  # of false accepts at it, on ORL's people; on 60 of LFW's 0.008: the worse is told
 
@@ -68,29 +67,23 @@ class FaceSubjects(Subjects):
     threshold, rate, noun = PUBLISHED, PUBLISHED_RATE, "face"
 
     def __init__(self) -> None:
-        self.find = Finder()
+        self.find, self.landmarks = face_finder(), Landmarks()
 
     @property
     def encoder(self) -> Encoder:
-        return Encoder("dlib", f"dlib-{ENCODER.size}-{LANDMARKS.size}-{LOWER}-{SIDE}", 128)
+        return Encoder("dlib", f"dlib-{ENCODER.size}-{LANDMARKS.size}-{LOWER}-{SIDE}", 128, ENCODER.licence)
 
     def __call__(self, picture: Image.Image) -> list[Subject]:
-        return [Subject(face.box, face.score, self._vector(picture, face)) for face in self.find(picture)]
-
-    def _vector(self, picture: Image.Image, face: Face) -> np.ndarray:
-        dlib, landmarks, network = self._dlib
         pixels = np.ascontiguousarray(picture)
-        square = dlib.rectangle(*(round(value) for value in square_of(face)))
-        vector = np.array(network.compute_face_descriptor(pixels, landmarks(pixels, square)), dtype=np.float32)
+        return [Subject(face.box, face.score, self._vector(pixels, face.box)) for face in self.find(picture)]
+
+    def _vector(self, pixels: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
+        vector = np.array(self._network.compute_face_descriptor(pixels, self.landmarks(pixels, box)), dtype=np.float32)
         return np.asarray(vector / np.linalg.norm(vector))
 
     @cached_property
-    def _dlib(self) -> tuple[Any, Any, Any]:
-        try:
-            import dlib
-        except ImportError as error:
-            raise FacesMissing(f'dlib is not installed ({error}); run: pip install "onelook[faces]"') from error
-        return dlib, dlib.shape_predictor(str(package_file(LANDMARKS))), dlib.face_recognition_model_v1(str(package_file(ENCODER)))
+    def _network(self) -> Any:
+        return load_dlib().face_recognition_model_v1(str(package_file(ENCODER)))
 
 
 class WholePictures(Subjects):
@@ -109,8 +102,9 @@ class WholePictures(Subjects):
     def encoder(self) -> Encoder:
         head = self.model.head(self.name).core
         assert isinstance(head, Embed)
-        weights = head.fingerprint()
-        return Encoder(Path(self.origin).name, f"{self.model.backbone.fingerprint}-{weights}", head.options.dimensions)
+        backbone = self.model.backbone
+        fingerprint = f"{backbone.fingerprint}-{head.fingerprint()}"
+        return Encoder(Path(self.origin).name, fingerprint, head.options.dimensions, backbone.source.licence)
 
     def __call__(self, picture: Image.Image) -> list[Subject]:
         (answers,) = self.model.predict(picture, heads=[self.name])
@@ -125,14 +119,6 @@ def subjects(encoder: str = "dlib", *, cache: Path | None = None) -> Subjects:
     if not file or not name:
         raise OnelookError(f"--encoder {encoder}: is neither dlib nor FILE.onelook:HEAD")
     return WholePictures(Model.load(file, cache=cache), name, encoder)
-
-
-def square_of(face: Face) -> tuple[float, float, float, float]:
-    """The square, xyxy in pixels, in which dlib's landmarks look for a face."""
-    left, top, right, bottom = face.box
-    high = bottom - top
-    middle, down, half = (left + right) / 2, (top + bottom) / 2 + LOWER * high, SIDE * high / 2
-    return middle - half, down - half, middle + half, down + half
 
 
 def largest(found: Sequence[Subject]) -> Subject:

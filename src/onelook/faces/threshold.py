@@ -17,7 +17,7 @@ from onelook.metrics.verification import Pairs, pairs_of, threshold_at
 ENOUGH = 10  # different pairs beyond the threshold, expected, without which it cannot be fitted
 FEWEST = 8  # identities, likewise
 DRAWS = 200
-MOST = 1_500  # entries whose pairs are compared
+MOST = 1_500  # entries that a threshold is fitted on; of a larger gallery, so many are drawn
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,6 @@ class Threshold:
 def fit_threshold(names: list[str], vectors: np.ndarray, rate: float, usual: float, usual_rate: float | None) -> Threshold:
     """The threshold at which ``rate`` of the comparisons of different identities are accepted; ``usual``: where there are too few."""
     identities = np.unique(np.array(names), return_inverse=True)[1]
-    if len(identities) > MOST:
-        chosen = np.random.default_rng(0).choice(len(identities), MOST, replace=False)
-        identities, vectors = identities[chosen], vectors[chosen]
     distances = np.clip(2 - 2 * vectors @ vectors.T, 0, 4) if len(vectors) else np.zeros((0, 0))
     pairs = pairs_of(distances, identities)
     people = len(np.unique(identities))

@@ -1,4 +1,4 @@
-"""Pictures of faces: every face cut out as a square, or blurred where it stands.
+"""Pictures of faces: every face cut out as a square, blurred where it stands, or with a guess of age and gender.
 
 onelook faces crop photos/ --out faces/
 """
@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from onelook.answers.canvas import save_picture
 from onelook.data.pictures import find_pictures, open_picture
-from onelook.errors import OnelookError
+from onelook.errors import OnelookError, PictureError
+from onelook.faces.attributes import AttributeReader, Attributes
 from onelook.faces.gallery import Gallery
 from onelook.faces.subjects import subjects
 from onelook.workflows.faces import FAR, threshold_of
@@ -38,6 +39,16 @@ def _square(picture: Image.Image, box: tuple[float, float, float, float]) -> Ima
     half = (0.5 + CROP_MARGIN) * max(box[2] - box[0], box[3] - box[1])
     place = (middle - half, down - half, middle + half, down + half)
     return picture.transform((CROP, CROP), Image.Transform.EXTENT, place, Image.Resampling.BICUBIC)
+
+
+def attributes(items: Iterable[Path | str]) -> Iterator[tuple[Path, list[Attributes] | str]]:
+    """What is guessed of every face of each picture, in order, lazily; a text: why it cannot be said. Raises FacesMissing."""
+    read = AttributeReader()
+    for path in find_pictures(items):
+        try:
+            yield path, read(open_picture(path))
+        except PictureError as error:
+            yield path, str(error)
 
 
 def blur(path: Path, out: Path, *, keep: Path | None = None, rate: float = FAR) -> int:

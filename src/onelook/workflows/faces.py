@@ -21,7 +21,7 @@ from onelook.errors import DataError, PictureError
 from onelook.faces.evaluate import NOBODY, Seen, by_tag, fold_accuracy, protocol, read_pairs
 from onelook.faces.gallery import Entry, Gallery, Match, picture_hash
 from onelook.faces.subjects import Subject, Subjects, largest, subjects
-from onelook.faces.threshold import Threshold, fit_threshold
+from onelook.faces.threshold import MOST, Threshold, fit_threshold
 from onelook.facts import Facts
 from onelook.progress import QUIET, Progress
 
@@ -132,7 +132,7 @@ def _one(who: Subjects, path: Path, content: bytes, pick_largest: bool) -> Subje
 
 def threshold_of(gallery: Gallery, who: Subjects, rate: float = FAR) -> Threshold:
     """The threshold for this gallery, fitted where it can be."""
-    names, vectors = gallery.table()
+    names, vectors = gallery.sample(MOST)
     return fit_threshold(names, vectors, rate, who.threshold, who.rate)
 
 
@@ -143,11 +143,14 @@ class Identifier:
         self.gallery, self.who, self.threshold = gallery, who, threshold
 
     @staticmethod
-    def open(path: Path | str, *, rate: float = FAR, encoder: str = "dlib", cache: Path | None = None) -> "Identifier":
+    def open(
+        path: Path | str, *, rate: float = FAR, encoder: str = "dlib", cache: Path | None = None, progress: Progress = QUIET
+    ) -> "Identifier":
         """Raises DataError for an empty gallery, or one of another encoder."""
         Gallery.open(path).close()  # before the networks are loaded
         who = subjects(encoder, cache=cache)
         gallery = Gallery.open(path, who.encoder)
+        gallery.prepare(progress)
         return Identifier(gallery, who, threshold_of(gallery, who, rate))
 
     def __enter__(self) -> "Identifier":
