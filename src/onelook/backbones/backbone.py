@@ -280,9 +280,7 @@ def _build(name: str, weights_file: Path | None) -> tuple[nn.Module, Preprocess,
         licence = "not stated" if weights_file else "Apache-2.0"
         return network, _timm_preprocess(network), Source(kind, path.name, licence, path.stat().st_size)
     random, name = name.startswith("random:"), name.removeprefix("random:")
-    if name in PACKAGED:
-        name = f"tf_{name}"
-    network, preprocess, pretrained, licence = _architecture(name)
+    network, preprocess, pretrained, licence = _architecture(f"tf_{name}" if name in PACKAGED else name)
     if weights_file and not random:
         weights.load_by_name(network, weights.read_state(weights_file), str(weights_file))
         return network, preprocess, Source("file", weights_file.name, "not stated", weights_file.stat().st_size)
@@ -292,6 +290,13 @@ def _build(name: str, weights_file: Path | None) -> tuple[nn.Module, Preprocess,
     repository = getattr(network, "pretrained_cfg", {}).get("hf_hub_id")
     network = weights.from_hub(name, repository, pretrained, size, licence)
     return network, preprocess, Source("hub", repository or name, licence, size)
+
+
+def architecture(name: str) -> tuple[nn.Module, Preprocess]:
+    """A network by its name, with starting weights, and what pixels it expects; whether or not it can be cut. Raises BackboneError."""
+    name = name.removeprefix("random:")
+    network, preprocess, _, _ = _architecture(f"tf_{name}" if name in PACKAGED else name)
+    return network, preprocess
 
 
 def _architecture(name: str) -> tuple[nn.Module, Preprocess, Callable[[], nn.Module] | None, str]:

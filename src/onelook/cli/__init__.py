@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from onelook.cli import bench, cache, compare, data, demo, doctor, faces, head, info, predict, train, val
+from onelook.cli import bench, cache, compare, data, demo, doctor, faces, head, info, inside, predict, train, val
 from onelook.cli.hints import hint
 from onelook.cli.interruption import signals_interrupt
 from onelook.cli.options import Started
@@ -43,6 +43,7 @@ def make_app(heads: bool = True) -> typer.Typer:
     app.add_typer(head.app, name="head")
     app.command()(head.merge)
     app.add_typer(faces.app, name="faces")
+    app.command()(inside.anatomy)
     app.add_typer(cache.app, name="cache")
     app.command()(bench.bench)
     app.command()(doctor.doctor)
