@@ -298,7 +298,21 @@ def test_interrupted_search_saves_the_best_trial(run: Run, photos: Path, trained
 
 
 def commands() -> list[list[str]]:
-    found = [["train"], ["val"], ["predict"], ["compare"], ["info"], ["anatomy"], ["retrain"], ["bench"], ["doctor"], ["demo"], ["merge"]]
+    found = [
+        ["train"],
+        ["val"],
+        ["predict"],
+        ["compare"],
+        ["info"],
+        ["anatomy"],
+        ["patches"],
+        ["deconvnet"],
+        ["retrain"],
+        ["bench"],
+        ["doctor"],
+        ["demo"],
+        ["merge"],
+    ]
     found += [["head", name] for name in ("list", "rename", "remove", "copy")]
     found += [["data", name] for name in ("check", "convert", "browse", "views")] + [["cache", "list"], ["cache", "clear"]]
     verbs = ("enroll", "identify", "verify", "eval", "list", "rename", "remove", "export", "merge", "crop", "attributes", "blur")

@@ -44,6 +44,8 @@ def make_app(heads: bool = True) -> typer.Typer:
     app.command()(head.merge)
     app.add_typer(faces.app, name="faces")
     app.command()(inside.anatomy)
+    app.command()(inside.patches)
+    app.command()(inside.deconvnet)
     app.add_typer(cache.app, name="cache")
     app.command()(bench.bench)
     app.command()(doctor.doctor)

@@ -1,14 +1,17 @@
 """``onelook anatomy``, ``filters``, ``patches``, ``deconvnet``, ``explain``: looking inside a network."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onelook.cli.options import Json, Report, emit, say, table
+from onelook.cli.options import Json, Quiet, Report, Weights, done, emit, numbers, progress, say, table
 
 if TYPE_CHECKING:
     from onelook.inside.anatomy import Anatomy
+    from onelook.model import Model
 
+SHOWN = 12  # units that are named where no sheet is drawn
 Network = Annotated[str, typer.Argument(metavar="NET|FILE", help="A network by its name, or a .onelook file.")]
 
 
@@ -40,6 +43,80 @@ def anatomy(
         emit(found.to_json())
     else:
         _show(found, every)
+
+
+def patches(
+    network: Network,
+    data: Annotated[list[str], typer.Argument(metavar="DATA...", help="Pictures, folders, globs.")],
+    layer: Annotated[str, typer.Option(metavar="LAYER", help="A stage (stride8) or a module of the network (blocks.3.1).")] = "stride8",
+    units: Annotated[str | None, typer.Option(metavar="0-15,40", help="Which channels (default: all).")] = None,
+    head: Annotated[str, typer.Option(metavar="NAME", help="Look as for this head of FILE.")] = "imagenet",
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Write a sheet of the regions.")] = None,
+    weights: Weights = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find the nine regions of all pictures that excite each unit of a layer most, one a picture.
+
+    Example: onelook patches efficientnet_lite0 photos/ --layer stride8 --out sheet.png
+    """
+    from onelook.answers.canvas import save_picture
+    from onelook.data.pictures import find_pictures
+    from onelook.inside.patches import patches as run
+    from onelook.report.inside import patch_sheet
+
+    model = _model(network, weights)
+    found = run(model, list(find_pictures(data)), layer, units=numbers(units), head=head, progress=progress(quiet))
+    if out is not None:
+        save_picture(patch_sheet(found), out)
+    if json:
+        emit(found.to_json())
+        return
+    for one in found.refused:
+        say(f"{one.path}: {one.reason}")
+    field = "the whole picture" if found.field is None else f"{found.field} pixels"
+    say(f"{layer}: {len(found.units)} units, {found.pictures} pictures; a place sees {field}" + (f"; sheet: {out}" if out else ""))
+    for unit in found.units[:SHOWN] if out is None else ():
+        say(f"unit {unit.unit}: " + ", ".join(f"{patch.path.name} {patch.value:.2f}" for patch in unit.patches[:3]))
+
+
+def deconvnet(
+    network: Network,
+    data: Annotated[list[str], typer.Argument(metavar="DATA...", help="Pictures, folders, globs.")],
+    layer: Annotated[str, typer.Option(metavar="LAYER", help="A stage (stride8) or a module of the network (blocks.3.1).")] = "stride8",
+    units: Annotated[str, typer.Option(metavar="0-15,40", help="Which channels.")] = "0-15",
+    head: Annotated[str, typer.Option(metavar="NAME", help="Look as for this head of FILE.")] = "imagenet",
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="Where the sheet goes.")] = Path("deconvnet.png"),
+    weights: Weights = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show what in a picture made a unit active: its value sent back to the pixels, beside the regions that excite it most.
+
+    Example: onelook deconvnet efficientnet_lite0 photos/ --layer stride4 --units 0-7 --out sheet.png
+    """
+    from onelook.answers.canvas import save_picture
+    from onelook.data.pictures import find_pictures
+    from onelook.inside.deconvnet import reconstructions
+    from onelook.inside.patches import patches as run
+    from onelook.report.inside import deconvnet_sheet
+
+    model = _model(network, weights)
+    found = run(model, list(find_pictures(data)), layer, units=numbers(units), head=head, progress=progress(quiet))
+    with progress(quiet).task("sending back", len(found.units)) as advance:
+        sent = []
+        for unit in reconstructions(model.extractor(model.geometry_of(head)), found):
+            sent.append(unit)
+            advance()
+    save_picture(deconvnet_sheet(layer, sent), out)
+    done(f"{out}: {len(sent)} units of {layer}, {found.pictures} pictures", found.to_json() | {"sheet": str(out)}, json, quiet)
+
+
+def _model(network: str, weights: Path | None) -> "Model":
+    """A model file, or a network by its name with its weights."""
+    from onelook.model import Model
+
+    return Model.load(network, weights=weights) if network.endswith(".onelook") else Model.new(network, weights=weights)
 
 
 def _show(found: "Anatomy", every: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from onelook.errors import OnelookError
 from onelook.progress import Progress
 
 
@@ -110,6 +111,19 @@ ModelFile = Annotated[Path, typer.Option("--model", metavar="FILE", rich_help_pa
 def names(text: str | None) -> tuple[str, ...]:
     """The words of a comma-separated option."""
     return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+
+
+def numbers(text: str | None) -> list[int] | None:
+    """Numbers and ranges of "0-3,7". Raises OnelookError for anything else."""
+    if text is None:
+        return None
+    found: list[int] = []
+    for part in names(text):
+        first, _, last = part.partition("-")
+        if not (first.isdigit() and (last.isdigit() or not last)):
+            raise OnelookError(f"{text}: not numbers; use 0-15 or 3,8,12")
+        found += range(int(first), int(last or first) + 1)
+    return found
 
 
 def duration(text: str | None) -> float | None:

@@ -37,6 +37,10 @@ class Axis:
         first, last = self.jump * position + self.low, self.jump * position + self.high
         return max(0, min(length - 1, int(first // 1))), max(1, min(length, int(-(-last // 1)) + 1))
 
+    def middle(self, position: int, length: int) -> float:
+        """The middle of what a position sees, in pixels of an input of ``length``, borders counted from 0."""
+        return length / 2 if self.whole else self.jump * position + (self.low + self.high + 1) / 2
+
 
 WHOLE = Axis(whole=True)
 Field = tuple[Axis, ...]  # one axis for each of the input's, in their order

@@ -49,6 +49,27 @@ def trace(network: nn.Module, x: Tensor, run: Callable[[Tensor], object] | None 
     return list(watch.steps)
 
 
+@torch.no_grad()
+def fields(network: nn.Module, x: Tensor, run: Callable[[Tensor], object] | None = None) -> dict[str, Field]:
+    """What a place of every module's output sees of an input (B, C, ...), by the module's name; those whose output has places."""
+    found: dict[str, Field] = {}
+    watch = _Watch([""], x)
+
+    def note(name: str, output: object) -> None:
+        place = watch.placed.get(output) if isinstance(output, Tensor) else None
+        if place is not None and isinstance(output, Tensor) and output.ndim == x.ndim:
+            found[name] = place.field
+
+    handles = [module.register_forward_hook(lambda *each, name=name: note(name, each[2])) for name, module in network.named_modules()]
+    try:
+        with watch:
+            (run or network)(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
 @contextmanager
 def _inside(network: nn.Module) -> Iterator[list[str]]:
     """Yields the names of the modules that are running, the innermost last."""

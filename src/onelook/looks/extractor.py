@@ -130,7 +130,7 @@ class Extractor:
     @torch.inference_mode()
     def look(self, batch: Sequence[Pixels], needs: Needs) -> Look:
         """One look at pictures that share an input size; each picture's part does not depend on the others."""
-        x = torch.stack([self._input(pixels) for pixels in batch])
+        x = torch.stack([self.input(pixels) for pixels in batch])
         placements = tuple(pixels.placement for pixels in batch)
         regions = torch.stack([selective_search(pixels.content, needs.regions) for pixels in batch]) if needs.regions else None
         if set(needs.maps) <= {PIXELS} and not needs.pooled and not needs.embedding:  # nothing of the network: it is brought by a tail
@@ -140,7 +140,8 @@ class Extractor:
         found = summarize(maps, outputs[-1], placements, needs, self.engine.embed)
         return replace(found, regions=regions).to("cpu")  # where heads are
 
-    def _input(self, pixels: Pixels) -> Tensor:
+    def input(self, pixels: Pixels) -> Tensor:
+        """What the network reads (3, H, W): normalised, filled up to the input's size."""
         normal = self.backbone.normalize(pixels.content)
         right = pixels.placement.input[0] - normal.shape[2]
         below = pixels.placement.input[1] - normal.shape[1]

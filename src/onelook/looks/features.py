@@ -142,9 +142,9 @@ def summarize(
     embeddings = []
     for start, stop in _runs([(placement.content, placement.input) for placement in placements]):
         for stride in needs.pooled:
-            pooled[stride].append(pool_statistics(_shown(maps[stride][start:stop], placements[start])))
+            pooled[stride].append(pool_statistics(shown(maps[stride][start:stop], placements[start])))
         if needs.embedding:
-            embeddings.append(embed(_shown(final[start:stop], placements[start])))
+            embeddings.append(embed(shown(final[start:stop], placements[start])))
     return Look(
         tuple(placements),
         {stride: maps[stride] for stride in needs.maps},
@@ -153,7 +153,7 @@ def summarize(
     )
 
 
-def _shown(feature_map: Tensor, placement: Placement) -> Tensor:
+def shown(feature_map: Tensor, placement: Placement) -> Tensor:
     """The part of a map (B, C, h, w) that shows the picture."""
     if placement.content == placement.input:
         return feature_map

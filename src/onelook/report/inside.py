@@ -1,11 +1,20 @@
-"""Pages of what is inside a network.
+"""Pages and sheets of what is inside a network.
 
 onelook anatomy resnet50 --report page/
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from PIL import Image, ImageDraw, ImageOps
+from torch import Tensor
+
+from onelook.answers.canvas import GREY, INK, PAPER, font
+from onelook.data.pictures import open_picture
 from onelook.inside.anatomy import Anatomy
+from onelook.inside.deconvnet import Reconstruction
+from onelook.inside.patches import Patch, Patches, Unit
 from onelook.metrics.judge import Table
 from onelook.report.page import Section, write_page
 
@@ -25,3 +34,76 @@ def write_anatomy(folder: Path, found: Anatomy) -> Path:
         Section("Layer by layer", table=Table("", HEADER, rows, shades=shades), note=note),
     ]
     return write_page(folder, f"Anatomy of {found.name}", lead, sections)
+
+
+CELL, ACROSS = 56, 3  # pixels of a region in a sheet; regions in a row of a unit
+LARGE = 0.5  # share of a picture from which on a region is marked by its middle
+RING = (234, 96, 53)
+
+
+def patch_sheet(found: Patches, columns: int = 8) -> Image.Image:
+    """The regions of every unit as a square of nine, the units side by side."""
+    crops = _crops([patch for unit in found.units for patch in unit.patches])
+    squares = [[[crops[patch] for patch in unit.patches]] for unit in found.units]
+    field = "the whole picture" if found.field is None else f"{found.field} pixels"
+    title = f"{found.layer}: what excites its units most, of {found.pictures} pictures; a place sees {field}"
+    return _sheet(title, [f"unit {unit.unit}" for unit in found.units], squares, columns)
+
+
+def deconvnet_sheet(layer: str, units: Sequence[tuple[Unit, Sequence[Reconstruction]]], columns: int = 4) -> Image.Image:
+    """Of every unit the nine regions that excite it, and beside them what in each made it active; grey is nothing."""
+    squares = [[[_fitted(_pixels(one.seen)) for one in found], [_fitted(_signed(one.made)) for one in found]] for _, found in units]
+    return _sheet(f"{layer}: regions, and what in them made the unit active", [f"unit {unit.unit}" for unit, _ in units], squares, columns)
+
+
+def _sheet(title: str, names: Sequence[str], squares: Sequence[Sequence[Sequence[Image.Image]]], columns: int) -> Image.Image:
+    """For every name one or several squares of small pictures, side by side."""
+    side, head, top = ACROSS * CELL, 16, 26
+    wide = side * max((len(mine) for mine in squares), default=1) + 6 * (max((len(mine) for mine in squares), default=1) - 1) + 10
+    columns = max(1, min(columns, len(squares)))
+    sheet = Image.new("RGB", (max(columns * wide + 10, 640), top + -(-len(squares) // columns) * (side + head + 8)), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((8, 5), title, fill=INK, font=font(14))
+    for number, (name, mine) in enumerate(zip(names, squares, strict=True)):
+        left, down = 10 + number % columns * wide, top + number // columns * (side + head + 8)
+        pen.text((left, down), name, fill=GREY, font=font(11))
+        for beside, pictures in enumerate(mine):
+            for place, picture in enumerate(pictures):
+                x = left + beside * (side + 6) + place % ACROSS * CELL
+                y = down + head + place // ACROSS * CELL
+                sheet.paste(picture, (x + (CELL - picture.width) // 2, y + (CELL - picture.height) // 2))
+    return sheet
+
+
+def _crops(patches: Sequence[Patch]) -> dict[Patch, Image.Image]:
+    """The region of each patch, at most a cell; every picture is read once."""
+    by_path: dict[Path, list[Patch]] = {}
+    for patch in patches:
+        by_path.setdefault(patch.path, []).append(patch)
+    return {patch: _crop(picture, patch) for path, mine in by_path.items() for picture in [open_picture(path)] for patch in mine}
+
+
+def _crop(picture: Image.Image, patch: Patch) -> Image.Image:
+    left, top, right, bottom = (round(value) for value in patch.box)
+    crop = _fitted(picture.crop((left, top, max(left + 1, right), max(top + 1, bottom))))
+    if (right - left) * (bottom - top) > LARGE * picture.width * picture.height:
+        x = (patch.centre[0] - left) / max(1, right - left) * crop.width
+        y = (patch.centre[1] - top) / max(1, bottom - top) * crop.height
+        ImageDraw.Draw(crop).ellipse((x - 5, y - 5, x + 5, y + 5), outline=RING, width=2)
+    return crop
+
+
+def _fitted(picture: Image.Image) -> Image.Image:
+    """At most a cell, with a rim."""
+    return ImageOps.contain(picture, (CELL - 2, CELL - 2))
+
+
+def _pixels(values: Tensor) -> Image.Image:
+    """RGB bytes (h, w, 3)."""
+    return Image.fromarray(values.contiguous().numpy())
+
+
+def _signed(values: Tensor) -> Image.Image:
+    """Signed values (3, h, w) around grey, the largest as far as it goes."""
+    shown = 0.5 + values / (2 * values.abs().max().clamp_min(1e-12))
+    return _pixels((255 * shown.permute(1, 2, 0)).round().to(torch.uint8))
