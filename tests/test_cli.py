@@ -307,6 +307,7 @@ def commands() -> list[list[str]]:
         ["anatomy"],
         ["patches"],
         ["deconvnet"],
+        ["explain"],
         ["retrain"],
         ["bench"],
         ["doctor"],

@@ -236,6 +236,36 @@ class TestEveryHead:
         one, other = (h.postprocess(h(found), found.placements)[0] for h in (head, again))
         assert all(torch.equal(mine, theirs) for mine, theirs in zip(parts(one), parts(other), strict=True))
 
+    def test_it_can_be_asked_why(self, case: tuple[str, str, str], extractor: Extractor) -> None:
+        """What it claims above all: one number a picture, with gradients down to what was looked at; or it is said why not."""
+        head = make(case, extractor.backbone)
+        seen = look(extractor, head.needs, 2)
+        raw = head(seen)
+        if head.crops:
+            with pytest.raises(HeadError, match="has no gradient"):
+                head.claim(raw)
+            return
+        about = head(seen.pick([1])).detach() if head.by_identity else None
+        claim = head.claim(raw, about)
+        assert claim.words
+        for value in seen._each(lambda part: part.requires_grad_() if part.is_floating_point() else part, seen.placements).maps.values():
+            assert value.requires_grad
+        evidence = claim.evidence(head(seen))
+        assert evidence.shape == (2,)
+        assert torch.isfinite(evidence).all()
+        read = [part for part in (*seen.maps.values(), *seen.pooled.values(), seen.embedding) if part is not None]
+        gradients = torch.autograd.grad(evidence[0], read, allow_unused=True)
+        assert any(bool(gradient.any()) for gradient in gradients if gradient is not None)
+        assert all(torch.isfinite(gradient).all() for gradient in gradients if gradient is not None)
+        if head.by_identity:
+            with pytest.raises(HeadError, match="--other"):
+                head.claim(raw)
+        else:
+            last = next(name for name in head.classes if name in claim.words) if case[1] == "masks" else head.classes[-1]
+            assert last in head.claim(raw, last).words
+            with pytest.raises(HeadError, match="--about nothing: there is no such answer; there are"):
+                head.claim(raw, "nothing")
+
     @torch.inference_mode()
     def test_judge(self, case: tuple[str, str, str], extractor: Extractor) -> None:
         """Figures, an interval that holds the headline, a score a picture, words, tables, plots, the worst."""

@@ -46,6 +46,7 @@ def make_app(heads: bool = True) -> typer.Typer:
     app.command()(inside.anatomy)
     app.command()(inside.patches)
     app.command()(inside.deconvnet)
+    app.command()(inside.explain)
     app.add_typer(cache.app, name="cache")
     app.command()(bench.bench)
     app.command()(doctor.doctor)

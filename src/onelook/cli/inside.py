@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onelook.cli.options import Json, Quiet, Report, Weights, done, emit, numbers, progress, say, table
+from onelook.errors import HeadError
 
 if TYPE_CHECKING:
     from onelook.inside.anatomy import Anatomy
@@ -110,6 +111,52 @@ def deconvnet(
             advance()
     save_picture(deconvnet_sheet(layer, sent), out)
     done(f"{out}: {len(sent)} units of {layer}, {found.pictures} pictures", found.to_json() | {"sheet": str(out)}, json, quiet)
+
+
+def explain(
+    network: Network,
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="Of which the answer is explained.")],
+    head: Annotated[str | None, typer.Option(metavar="NAME", help="Which head (default: the only one).")] = None,
+    method: Annotated[
+        str, typer.Option(metavar="METHOD", help="auto, gradcam, integrated_gradients, occlusion or guided.", show_default=True)
+    ] = "auto",
+    layer: Annotated[str | None, typer.Option(metavar="STAGE", help="Whose maps Grad-CAM reads (default: what suits the head).")] = None,
+    about: Annotated[str | None, typer.Option(metavar="CLASS", help="Why it says so much of this class (default: of the answer).")] = None,
+    other: Annotated[Path | None, typer.Option(metavar="PICTURE", help="With what an embed or pair head compares.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Write the picture with the map here.")] = None,
+    trust: Annotated[bool, typer.Option("--trust/--no-trust", help="Test whether the map can be trusted.")] = True,
+    weights: Weights = None,
+    json: Json = False,
+) -> None:
+    """Show why a head says what it says of a picture, and whether the map that shows it can be trusted.
+
+    Example: onelook explain mine.onelook photo.jpg --head kind --out map.png
+    """
+    from onelook.answers.canvas import save_picture
+    from onelook.inside.explain import explain as run
+    from onelook.report.inside import explained
+
+    model = _model(network, weights)
+    name = head or _only(model)
+    found = run(model, name, picture, method=method, layer=layer, about=about, other=other, trust=trust)  # type: ignore[arg-type]
+    if out is not None:
+        save_picture(explained(found), out)
+    if json:
+        emit(found.to_json() | {"out": str(out) if out else None})
+        return
+    say(f"{picture}: {name} says {found.answer}")
+    say(f"why {found.claim}: {found.method} on {found.layer}, {found.seconds:.2f} s" + (f"; {out}" if out else "; draw it: --out map.png"))
+    if found.trust is not None:
+        say(str(found.trust))
+
+
+def _only(model: "Model") -> str:
+    """The head of a model with one, or the network's own classes. Raises HeadError where there are several."""
+    from onelook.modelparts import READY
+
+    if len(model.heads) > 1:
+        raise HeadError(f"--head: which one? there are {', '.join(model.heads)}")
+    return next(iter(model.heads), READY)
 
 
 def _model(network: str, weights: Path | None) -> "Model":

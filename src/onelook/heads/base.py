@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from onelook.answers.answer import Answer
 from onelook.data.samples import Dataset
+from onelook.errors import HeadError
 from onelook.facts import Facts
 from onelook.geometry.instances import How
 from onelook.geometry.placement import Placement
@@ -64,6 +65,18 @@ class AnswerOptions:
     def asked(self) -> tuple[str, ...]:
         """The names of those that were given."""
         return tuple(name for name in ("conf", "instances") if getattr(self, name) is not None)
+
+
+@dataclass(frozen=True)
+class Claim(Generic[Raw]):
+    """One thing that an answer says, to be explained. ``words``: what; ``place``: where, xyxy in the input's pixels, if anywhere.
+
+    ``evidence``: raw outputs -> how strongly each picture's speak for it (B,), differentiable, as log odds where there are any.
+    """
+
+    words: str
+    evidence: Callable[[Raw], Tensor]
+    place: tuple[float, float, float, float] | None = None
 
 
 class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
@@ -156,6 +169,13 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
     def config(self) -> Facts:
         """Plain values that rebuild the untrained head: ``cls(**config)``."""
 
+    def claim(self, raw: Raw, about: Any = None) -> Claim[Raw]:
+        """What the first picture's answer says above all or, of ``about`` (a class, a point, another picture's raw output), says.
+
+        Raises HeadError for what it does not answer, and for heads that cannot be asked why.
+        """
+        raise HeadError(f"a head by {self.method} cannot be asked why")
+
     # --- what wrappers change
 
     @property
@@ -167,6 +187,14 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
     def tails(self) -> Sequence[nn.Module]:
         """The tails that it brings, none for a frozen head."""
         return ()
+
+    def named(self, about: Any) -> int | None:
+        """The number of the class or point of this name; None where none is given. Raises HeadError naming those there are."""
+        if about is None:
+            return None
+        if about not in self.classes:
+            raise HeadError(f"--about {about}: there is no such answer; there are {', '.join(self.classes[:20])}")
+        return self.classes.index(about)
 
     def bind(self, network: Embedder) -> None:
         """Give it the network, if it looks at crops itself; it is not part of the head."""

@@ -4,10 +4,11 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress as suppress_errors
 from statistics import median
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torchvision.ops import box_iou
 
 from onelook.answers.answer import Answer
 from onelook.data.pictures import picture_size
@@ -16,13 +17,14 @@ from onelook.errors import PictureError
 from onelook.geometry.boxes import ScoredBoxes, fuse, mirror, no_boxes, suppress
 from onelook.geometry.objects import Objects, has_area
 from onelook.geometry.placement import Placement
-from onelook.heads.base import AnswerOptions, Head
+from onelook.heads.base import AnswerOptions, Claim, Head
 from onelook.metrics.boxes import CONF, BoxJudge
 from onelook.metrics.judge import Judge
 
 LOWEST = 0.005  # scores below are not answers at all
 OVERLAP = 0.6  # of two boxes of a class of which one goes
 MOST, CANDIDATES = 300, 2000
+SAME, LEAST = 0.5, 1e-4  # overlap of boxes of one object; the score that stands for none, where it is asked why
 WANTED = 40.0  # pixels (square root of the area) that half of the boxes of every class should have in the input at least
 SMALLEST, LARGEST = 320, 640  # input sizes of a new model for detection, by how small the objects are
 
@@ -83,6 +85,25 @@ class BoxHead(PlaceHead[Raw], Generic[Raw]):
         """Boxes in pixels of the original pictures after suppression, best first."""
         pairs = self.boxes_and_scores(raw)
         return [self.choose(boxes, scores, placement) for (boxes, scores), placement in zip(pairs, placements, strict=True)]
+
+    def claim(self, raw: Raw, about: Any = None) -> Claim[Raw]:
+        """Of the surest box (of a class) the log odds: of the surest one of its class that overlaps it by half."""
+        boxes, scores = (part.detach() for part in self.boxes_and_scores(raw)[0])
+        named = self.named(about)
+        label = int(scores.amax(0).argmax()) if named is None else named
+        row = int(scores[:, label].argmax())
+        place, score = boxes[row], float(scores[row, label])
+
+        def evidence(found: Raw) -> Tensor:
+            each = []
+            for others, sure in self.boxes_and_scores(found):
+                near = box_iou(others, place[None])[:, 0] > SAME
+                surest = sure[near, label].amax() if bool(near.any()) else sure[:, label].sum() * 0
+                each.append(torch.logit(surest, LEAST))
+            return torch.stack(each)
+
+        left, top, right, bottom = place.tolist()
+        return Claim(f"{self.classes[label]} {score:.2f}", evidence, (left, top, right, bottom))
 
     def merge(self, predictions: Sequence[ScoredBoxes]) -> ScoredBoxes:
         """What several looks (or models) found in one picture as one: weighted fusion."""

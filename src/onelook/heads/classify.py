@@ -9,7 +9,7 @@ pixels and Guo et al. 2016 for whole pictures; differs in pooling the maximum an
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from onelook.answers.labels import Label, Labels
 from onelook.data.samples import Dataset
 from onelook.errors import HeadError
 from onelook.facts import Facts
-from onelook.heads.base import AnswerOptions, Usual
+from onelook.heads.base import AnswerOptions, Claim, Usual
 from onelook.heads.context import Context
 from onelook.heads.options import option
 from onelook.heads.pooled import PooledHead, PooledOptions, Shape
@@ -94,6 +94,15 @@ class Classify(PooledHead):
         row = prediction.double().softmax(dim=0).tolist()
         best = max(range(len(row)), key=row.__getitem__)
         return Label(self.classes[best], row[best], dict(zip(self.classes, row, strict=True)))
+
+    def claim(self, raw: Tensor, about: Any = None) -> Claim[Tensor]:
+        """Of one class the log odds against all others; of one label of several its own."""
+        claim = super().claim(raw, about)
+        if self.multi or len(self.classes) < 2:
+            return claim
+        number = self.classes.index(claim.words)
+        others = torch.arange(len(self.classes)) != number
+        return replace(claim, evidence=lambda found: found[:, number] - found[:, others].logsumexp(1))
 
     def mean(self, raws: Tensor) -> Tensor:
         """Several logits for the same pictures (V, B, classes) -> the logits of their mean probabilities (B, classes)."""

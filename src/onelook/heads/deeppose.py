@@ -9,7 +9,7 @@ the error is learned beside the point, Kendall & Gal 2017, section 3); no cascad
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from onelook.facts import Facts
 from onelook.geometry.objects import Layout, Objects, main_person
 from onelook.geometry.placement import Placement
+from onelook.heads.base import Claim
 from onelook.heads.context import Context
 from onelook.heads.keypoint_head import KeypointHead
 from onelook.heads.options import option
@@ -125,6 +126,12 @@ class DeepPose(KeypointHead[Tensor]):
                 scales.append((distance.detach() / said[known, 2].exp() + 2 * said[known, 2]).mean())
         count = max(1, len(points))
         return {"points": POINT_WEIGHT * sum(points, nothing) / count, "scales": SCALE_WEIGHT * sum(scales, nothing) / count}
+
+    def claim(self, raw: Tensor, about: Any = None) -> Claim[Tensor]:
+        """Of a point (else of the surest) how sure its place is: minus the logarithm of the error that is expected."""
+        named = self.named(about)
+        point = int(raw[0, :, 2].argmin()) if named is None else named
+        return Claim(self.classes[point], lambda found: -found[:, point, 2])
 
     def postprocess(self, raw: Tensor, placements: Sequence[Placement]) -> list[Tensor]:
         """Points (K, 3) of each picture in its own pixels: x, y, and a score that falls with the error that is expected."""

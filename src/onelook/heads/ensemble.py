@@ -6,7 +6,7 @@ compared with, so that what the frozen network knows is kept.
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from onelook.answers.answer import Answer
 from onelook.backbones.backbone import Backbone
 from onelook.facts import Facts
 from onelook.geometry.placement import Placement
-from onelook.heads.base import AnswerOptions, AnyHead, Head
+from onelook.heads.base import AnswerOptions, AnyHead, Claim, Head
 from onelook.heads.context import Context
 from onelook.heads.pooled import PooledHead
 from onelook.heads.tail import Tail, Tailed
@@ -69,6 +69,9 @@ class Averaged(Head[Tensor, Tensor, Tensor]):
 
     def answer(self, prediction: Tensor, options: AnswerOptions = AnswerOptions()) -> Answer:
         return self.core.answer(prediction, options)
+
+    def claim(self, raw: Tensor, about: Any = None) -> Claim[Tensor]:
+        return self.core.claim(raw, about)
 
     def judge(self) -> Judge[Tensor, Tensor]:
         return self.core.judge()

@@ -10,6 +10,7 @@ peak only, so that a second peak does not draw the point away.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from onelook.facts import Facts
 from onelook.geometry.anchors import cells
 from onelook.geometry.objects import Layout, Objects, main_person
 from onelook.geometry.placement import Placement
-from onelook.heads.base import Usual
+from onelook.heads.base import Claim, Usual
 from onelook.heads.context import Context
 from onelook.heads.keypoint_head import KeypointHead
 from onelook.heads.options import NoOptions
@@ -101,6 +102,22 @@ class HeatMap(KeypointHead[Heat]):
         heat = -(wanted * logits.log_softmax(1).masked_fill(wanted == 0, 0)).sum(1).mean()
         mean = logits.softmax(1) @ centres
         return {"heat": heat, "point": POINT_WEIGHT * functional.l1_loss(mean, places) / max(raw.size)}
+
+    def claim(self, raw: Heat, about: Any = None) -> Claim[Heat]:
+        """Of a point (else of the surest) the log odds that it is where the heat has its peak, rather than elsewhere."""
+        centres = cells(*raw.size, 1)
+        shares = raw.logits[0].detach().softmax(1)
+        near = torch.cdist(centres[shares.argmax(1)], centres) <= NEAR
+        named = self.named(about)
+        point = int((shares * near).sum(1).argmax()) if named is None else named
+
+        def evidence(found: Heat) -> Tensor:
+            heat = found.logits[:, point]
+            return heat[:, near[point]].logsumexp(1) - heat[:, ~near[point]].logsumexp(1)
+
+        x, y = (centres[shares[point].argmax()] * raw.stride).tolist()
+        reach = NEAR * raw.stride
+        return Claim(self.classes[point], evidence, (x - reach, y - reach, x + reach, y + reach))
 
     def postprocess(self, raw: Heat, placements: Sequence[Placement]) -> list[Tensor]:
         """Points (K, 3) of each picture in its own pixels: x, y, and the share of the heat near the peak."""

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from onelook.answers.vector import Vector
+from onelook.errors import HeadError
 from onelook.facts import Facts
 from onelook.geometry.placement import Placement
-from onelook.heads.base import AnswerOptions, Head, Usual
+from onelook.heads.base import AnswerOptions, Claim, Head, Usual
 from onelook.looks.features import Needs
 from onelook.metrics.verification import IdentityJudge
 
@@ -69,6 +70,14 @@ class IdentityHead(Head[Tensor, Tensor, int]):
     def answer(self, prediction: Tensor, options: AnswerOptions = AnswerOptions()) -> Vector:
         """The vector of a picture."""
         return Vector(prediction.detach().float().numpy())
+
+    def claim(self, raw: Tensor, about: Any = None) -> Claim[Tensor]:
+        """That the picture shows the same one as another, whose raw output (1, D) is ``about``. Raises HeadError without it."""
+        if not isinstance(about, Tensor):
+            raise HeadError("it is asked why two pictures are alike: name the other one, --other PICTURE")
+        distance = float(self.distances(raw[:1], about)[0, 0].detach())
+        words = f"{'the same' if distance <= self.threshold else 'not the same'}, distance {distance:.3f}"
+        return Claim(words, lambda found: -self.distances(found, about)[:, 0])
 
     def judge(self) -> IdentityJudge:
         """A fresh judge that compares as this head does."""

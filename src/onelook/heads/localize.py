@@ -11,7 +11,7 @@ generalised IoU and absolute error for the box.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from onelook.geometry.anchors import cells
 from onelook.geometry.boxes import ScoredBoxes, cxcywh_to_xyxy, no_boxes, xyxy_to_cxcywh
 from onelook.geometry.objects import Objects, has_area, largest
 from onelook.geometry.placement import Placement
-from onelook.heads.base import Usual
+from onelook.heads.base import Claim, Usual
 from onelook.heads.box_head import PlaceHead
 from onelook.heads.context import Context
 from onelook.heads.options import option
@@ -161,6 +161,20 @@ class Localize(PlaceHead[Votes]):
                 row[0], row[1:3], row[3:5] = 1, centre[:2], centre[2:].flip(0)
                 row[5 + int(one.labels[0])] = 1
         return rows
+
+    def claim(self, raw: Votes, about: Any = None) -> Claim[Votes]:
+        """That there is something of a class (else of the likeliest): what Pc and that class say of it together."""
+        said = raw.mean().detach()
+        named = self.named(about)
+        label = int(said[0, 5:].argmax()) if named is None else named
+
+        def evidence(found: Votes) -> Tensor:
+            rows = found.mean()
+            if self.loss_name == "squared":
+                return rows[:, 0] + rows[:, 5 + label]
+            return functional.logsigmoid(rows[:, 0]) + rows[:, 5:].log_softmax(1)[:, label]
+
+        return Claim(self.classes[label], evidence)
 
     def postprocess(self, raw: Votes, placements: Sequence[Placement]) -> list[ScoredBoxes]:
         """One box in pixels of each picture, or none."""

@@ -8,7 +8,7 @@ equation 3, in its several-class form); focal (Lin et al. 2017, "Focal loss for 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from torch.nn import functional
 
 from onelook.answers.segmentation import Segmentation
 from onelook.data.samples import Dataset, mask_of
+from onelook.errors import HeadError
 from onelook.geometry.masks import IGNORE, Mask, ProbabilityMap
 from onelook.geometry.placement import Placement
-from onelook.heads.base import AnswerOptions, Head
+from onelook.heads.base import AnswerOptions, Claim, Head
 from onelook.heads.options import option
 from onelook.metrics.judge import Judge
 from onelook.metrics.pixels import PixelJudge
@@ -111,6 +112,33 @@ class PixelHead(Head[Scores, ProbabilityMap, Mask]):
         """The labelled pixels."""
         mask = target.read()
         return Segmentation(mask.numpy(), torch.zeros_like(mask).numpy(), self.classes)
+
+    def claim(self, raw: Scores, about: Any = None) -> Claim[Scores]:
+        """Of a class (else the one with most pixels behind the first) its mean log odds over the pixels that are it."""
+        said = raw.logits[0].detach().float()
+        counts = torch.bincount(said.argmax(0).flatten(), minlength=len(self.classes))
+        named = self.named(about)
+        number = (
+            (int(counts[1:].argmax()) + 1 if len(counts) > 1 and counts[1:].any() else int(counts.argmax())) if named is None else named
+        )
+        if not counts[number]:
+            raise HeadError(f"--about {self.classes[number]}: no pixel is; there are {', '.join(self._found(counts))}")
+        where = said.argmax(0) == number
+        others = torch.arange(len(self.classes)) != number
+
+        def evidence(found: Scores) -> Tensor:
+            logits = found.logits.float()
+            odds = logits[:, number] - logits[:, others].logsumexp(1)
+            return odds[:, where].mean(1)
+
+        rows, columns = where.any(1).nonzero().flatten(), where.any(0).nonzero().flatten()
+        ends = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        left, top, right, bottom = (float(end * raw.stride) for end in ends)
+        share = float(where.float().mean())
+        return Claim(f"{self.classes[number]} in {share:.0%} of the pixels", evidence, (left, top, right, bottom))
+
+    def _found(self, counts: Tensor) -> list[str]:
+        return [name for name, count in zip(self.classes, counts.tolist(), strict=True) if count]
 
     def mirror(self, prediction: ProbabilityMap, across: bool, down: bool, frame: tuple[int, int]) -> ProbabilityMap:
         """The same in a picture whose sides have changed places."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from onelook.data.samples import Dataset
 from onelook.facts import Facts
 from onelook.geometry.placement import Placement
-from onelook.heads.base import Head
+from onelook.heads.base import Claim, Head
 from onelook.heads.context import Context
 from onelook.heads.options import option
 from onelook.looks.features import Look, Needs
@@ -180,6 +180,12 @@ class PooledHead(Head[Tensor, Tensor, Tensor]):
     def weights(cls, data: Dataset, options: Any) -> Tensor:
         """How much each picture counts (n,), in learning."""
         return torch.ones(len(data))
+
+    def claim(self, raw: Tensor, about: Any = None) -> Claim[Tensor]:
+        """Of the class (value) of this name, else of the one with the highest score, its raw score."""
+        named = self.named(about)
+        number = int(raw[0].argmax()) if named is None else named
+        return Claim(self.classes[number], lambda found: found[:, number])
 
     def observe(self, targets: Tensor, weights: Tensor) -> None:
         """Learn what is known of the training targets (n, ...) as a whole: their spread, or the weights of classes."""

@@ -14,7 +14,7 @@ of a few typical shapes, one classifier, no regression. Both are slow on purpose
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ from onelook.geometry.anchors import cluster_shapes
 from onelook.geometry.boxes import decode
 from onelook.geometry.objects import Objects, has_area
 from onelook.geometry.placement import PIXELS
-from onelook.heads.base import Embedder, Usual
+from onelook.heads.base import Claim, Embedder, Usual
 from onelook.heads.box_head import BoxHead
 from onelook.heads.context import Context
 from onelook.heads.options import NoOptions
@@ -132,6 +132,13 @@ class Rcnn(BoxHead[Crops]):
             moved = decode(codes.flatten(0, 1), boxes[:, None].expand(-1, codes.shape[1], -1).flatten(0, 1))
             found.append((moved, torch.diag_embed(scores).flatten(0, 1)))
         return found
+
+    def claim(self, raw: Crops, about: Any = None) -> Claim[Crops]:
+        """Raises HeadError: it would be looked at some thousand crops anew for each changed picture, and has no gradient."""
+        raise HeadError(
+            f"a head by {self.method} looks at every crop itself and ends in support vectors: it has no gradient, and hiding parts would "
+            "take hours; ask a head by fcos, yolo or faster_rcnn, trained on the same data, why"
+        )
 
     def loss(self, raw: Crops, target: Sequence[Objects]) -> dict[str, Tensor]:
         """It is not learned by descent, see ``onelook.training.region_svm``; raises HeadError."""

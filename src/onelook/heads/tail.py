@@ -26,7 +26,7 @@ from onelook.backbones.layout import channels_last
 from onelook.errors import BackboneError
 from onelook.facts import Facts
 from onelook.geometry.placement import Placement
-from onelook.heads.base import AnswerOptions, AnyHead, Head, Prediction, Raw, Target
+from onelook.heads.base import AnswerOptions, AnyHead, Claim, Head, Prediction, Raw, Target
 from onelook.heads.context import Context
 from onelook.looks.features import Look, Needs, summarize
 from onelook.metrics.judge import Judge
@@ -160,6 +160,9 @@ class Tailed(Head[Raw, Prediction, Target]):
 
     def truth(self, target: Target) -> Answer | None:
         return self.head.truth(target)
+
+    def claim(self, raw: Raw, about: Any = None) -> Claim[Raw]:
+        return self.head.claim(raw, about)
 
     def judge(self) -> Judge[Prediction, Target]:
         return self.head.judge()

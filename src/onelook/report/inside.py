@@ -10,10 +10,11 @@ import torch
 from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
-from onelook.answers.canvas import GREY, INK, PAPER, font
+from onelook.answers.canvas import GREY, INK, PAPER, font, with_caption
 from onelook.data.pictures import open_picture
 from onelook.inside.anatomy import Anatomy
 from onelook.inside.deconvnet import Reconstruction
+from onelook.inside.explain import Explanation
 from onelook.inside.patches import Patch, Patches, Unit
 from onelook.metrics.judge import Table
 from onelook.report.page import Section, write_page
@@ -34,6 +35,35 @@ def write_anatomy(folder: Path, found: Anatomy) -> Path:
         Section("Layer by layer", table=Table("", HEADER, rows, shades=shades), note=note),
     ]
     return write_page(folder, f"Anatomy of {found.name}", lead, sections)
+
+
+def explained(found: Explanation) -> Image.Image:
+    """The picture beside itself with what speaks for the answer in warm colours; a frame where the answer lies; claim and trust below."""
+    picture = open_picture(found.path)
+    grow = max(1.0, 480 / max(picture.size))
+    picture = picture.resize((round(picture.width * grow), round(picture.height * grow)), Image.Resampling.BICUBIC)
+    tinted = Image.blend(ImageOps.grayscale(picture).convert("RGB"), _over(found, picture.size, grow), 0.55)
+    if found.place is not None:
+        box = found.placement.boxes_to_original(torch.tensor([found.place]))[0] * grow
+        ImageDraw.Draw(tinted).rectangle(box.tolist(), outline=INK, width=max(2, picture.width // 200))
+    both = Image.new("RGB", (2 * picture.width + 6, picture.height), PAPER)
+    both.paste(picture, (0, 0))
+    both.paste(tinted, (picture.width + 6, 0))
+    lines = [f"{found.head}: {found.claim}; by {found.method} on {found.layer}", *([str(found.trust)] if found.trust else [])]
+    return with_caption(both, lines)
+
+
+def _over(found: Explanation, size: tuple[int, int], grow: float) -> Image.Image:
+    """The map in colours, where the picture shows what the network saw; the rest, which a crop left out, is as cold as nothing."""
+    import matplotlib
+
+    coloured = matplotlib.colormaps["inferno"](found.values.numpy())[..., :3]
+    heat = Image.fromarray((255 * coloured).astype("uint8"))
+    corners = torch.tensor([[0.0, 0.0, *map(float, found.placement.content)]])
+    left, top, right, bottom = (round(value) for value in (found.placement.boxes_to_original(corners)[0] * grow).tolist())
+    whole = Image.new("RGB", size, (0, 0, 4))
+    whole.paste(heat.resize((max(1, right - left), max(1, bottom - top)), Image.Resampling.BICUBIC), (left, top))
+    return whole
 
 
 CELL, ACROSS = 56, 3  # pixels of a region in a sheet; regions in a row of a unit
