@@ -305,6 +305,7 @@ def commands() -> list[list[str]]:
         ["compare"],
         ["info"],
         ["anatomy"],
+        ["filters"],
         ["patches"],
         ["deconvnet"],
         ["explain"],

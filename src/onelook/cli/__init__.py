@@ -44,6 +44,7 @@ def make_app(heads: bool = True) -> typer.Typer:
     app.command()(head.merge)
     app.add_typer(faces.app, name="faces")
     app.command()(inside.anatomy)
+    app.command()(inside.filters)
     app.command()(inside.patches)
     app.command()(inside.deconvnet)
     app.command()(inside.explain)

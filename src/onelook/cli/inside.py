@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onelook.cli.options import Json, Quiet, Report, Weights, done, emit, numbers, progress, say, table
-from onelook.errors import HeadError
+from onelook.errors import HeadError, OnelookError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from onelook.inside.anatomy import Anatomy
     from onelook.model import Model
 
@@ -44,6 +46,65 @@ def anatomy(
         emit(found.to_json())
     else:
         _show(found, every)
+
+
+def filters(
+    source: Annotated[str, typer.Argument(metavar="PICTURE|NET|FILE", help="A picture, or a network whose first filters are shown.")],
+    kernel: Annotated[
+        str, typer.Option(metavar="NAME|ROWS", help='vertical, sobel, scharr, laplacian ..., or "1 0 -1; 2 0 -2; 1 0 -1".')
+    ] = "sobel",
+    padding: Annotated[str, typer.Option(metavar="valid|same|N", help="Places put around the picture.")] = "valid",
+    stride: Annotated[int, typer.Option(min=1, help="How far the filter moves.")] = 1,
+    flip: Annotated[bool, typer.Option("--flip", help="True convolution: the filter turned by half a turn.")] = False,
+    learn: Annotated[bool, typer.Option("--learn", help="Find the numbers of the filter by back-propagation instead.")] = False,
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="Where the picture goes.")] = Path("filters.png"),
+    weights: Weights = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Lay an edge filter on a picture, learn one, or show the filters that a network begins with.
+
+    Example: onelook filters photo.jpg --kernel sobel --out edges.png
+    """
+    from onelook.answers.canvas import save_picture
+    from onelook.data.pictures import is_picture, open_picture
+    from onelook.inside.filters import convolve, find_kernel, first_kernels, grey, learn_kernel, words_of
+    from onelook.report.inside import kernel_sheet, learning_strip, response
+
+    if not is_picture(Path(source)):
+        kernels = first_kernels(_model(source, weights).backbone.network)
+        save_picture(kernel_sheet(kernels, f"{source}: the filters of its first convolution"), out)
+        shape = list(kernels.shape)
+        done(f"{out}: {shape[0]} filters of {' x '.join(map(str, shape[1:]))}", {"filters": shape, "out": str(out)}, json, quiet)
+        return
+    values, wanted = grey(open_picture(source)), find_kernel(kernel)
+    if learn:
+        stages = learn_kernel(values, wanted)
+        save_picture(learning_strip(stages, values, wanted), out)
+        facts = {"kernel": stages[-1].kernel.tolist(), "wanted": wanted.tolist(), "loss": stages[-1].loss, "steps": stages[-1].step}
+        done(
+            f"{out}: after {stages[-1].step} steps {_rows(stages[-1].kernel)}, wanted {_rows(wanted)}",
+            facts | {"out": str(out)},
+            json,
+            quiet,
+        )
+        return
+    pad = padding if padding in ("valid", "same") else _number("--padding", padding)
+    found = convolve(values, wanted, pad, stride, flip)  # type: ignore[arg-type]
+    save_picture(response(found), out)
+    formula = words_of(values.shape, wanted.shape, pad, stride)  # type: ignore[arg-type]
+    facts = {"input": list(values.shape), "output": list(found.shape), "kernel": wanted.tolist(), "formula": formula, "out": str(out)}
+    done(f"{out}: {' x '.join(map(str, found.shape))} (high x wide): {formula}", facts, json, quiet)
+
+
+def _rows(kernel: "Tensor") -> str:
+    return "; ".join(" ".join(f"{value:.2f}" for value in row) for row in kernel.tolist())
+
+
+def _number(option: str, text: str) -> int:
+    if not text.isdigit():
+        raise OnelookError(f"{option} {text}: use valid, same or a number")
+    return int(text)
 
 
 def patches(

@@ -15,6 +15,7 @@ from onelook.data.pictures import open_picture
 from onelook.inside.anatomy import Anatomy
 from onelook.inside.deconvnet import Reconstruction
 from onelook.inside.explain import Explanation
+from onelook.inside.filters import Learned, convolve
 from onelook.inside.patches import Patch, Patches, Unit
 from onelook.metrics.judge import Table
 from onelook.report.page import Section, write_page
@@ -35,6 +36,31 @@ def write_anatomy(folder: Path, found: Anatomy) -> Path:
         Section("Layer by layer", table=Table("", HEADER, rows, shades=shades), note=note),
     ]
     return write_page(folder, f"Anatomy of {found.name}", lead, sections)
+
+
+def response(values: Tensor) -> Image.Image:
+    """What a filter gives (H, W), around grey."""
+    return _signed(values.expand(3, -1, -1))
+
+
+def kernel_sheet(kernels: Tensor, title: str, columns: int = 12) -> Image.Image:
+    """Filters (N, C, f, g) as small pictures: in colours where there are three channels, else their sum."""
+    shown = [_enlarged(_signed(kernel if len(kernel) == 3 else kernel.sum(0).expand(3, -1, -1))) for kernel in kernels]
+    return _sheet(title, [str(number) for number in range(len(shown))], [[[one]] for one in shown], columns, across=1)
+
+
+def learning_strip(stages: Sequence[Learned], values: Tensor, wanted: Tensor) -> Image.Image:
+    """A kernel on its way, what it gives of a picture below it, and at the end what was wanted."""
+    names = [f"step {one.step}: {one.loss:.1e}" for one in stages] + ["wanted"]
+    kernels = [*(one.kernel for one in stages), wanted]
+    squares = [[[_enlarged(response(kernel))], [_enlarged(response(convolve(values, kernel)))]] for kernel in kernels]
+    return _sheet("nine numbers, found by back-propagation", names, squares, 3, across=1)
+
+
+def _enlarged(picture: Image.Image) -> Image.Image:
+    """To a square of three cells, pixels as blocks."""
+    side = ACROSS * CELL - 6
+    return ImageOps.contain(picture, (side, side), Image.Resampling.NEAREST if max(picture.size) < 16 else Image.Resampling.BICUBIC)
 
 
 def explained(found: Explanation) -> Image.Image:
@@ -86,9 +112,11 @@ def deconvnet_sheet(layer: str, units: Sequence[tuple[Unit, Sequence[Reconstruct
     return _sheet(f"{layer}: regions, and what in them made the unit active", [f"unit {unit.unit}" for unit, _ in units], squares, columns)
 
 
-def _sheet(title: str, names: Sequence[str], squares: Sequence[Sequence[Sequence[Image.Image]]], columns: int) -> Image.Image:
-    """For every name one or several squares of small pictures, side by side."""
-    side, head, top = ACROSS * CELL, 16, 26
+def _sheet(
+    title: str, names: Sequence[str], squares: Sequence[Sequence[Sequence[Image.Image]]], columns: int, across: int = ACROSS
+) -> Image.Image:
+    """For every name one or several squares of ``across`` x ``across`` pictures, side by side."""
+    side, head, top, cell = ACROSS * CELL, 16, 26, ACROSS * CELL // across
     wide = side * max((len(mine) for mine in squares), default=1) + 6 * (max((len(mine) for mine in squares), default=1) - 1) + 10
     columns = max(1, min(columns, len(squares)))
     sheet = Image.new("RGB", (max(columns * wide + 10, 640), top + -(-len(squares) // columns) * (side + head + 8)), PAPER)
@@ -99,9 +127,9 @@ def _sheet(title: str, names: Sequence[str], squares: Sequence[Sequence[Sequence
         pen.text((left, down), name, fill=GREY, font=font(11))
         for beside, pictures in enumerate(mine):
             for place, picture in enumerate(pictures):
-                x = left + beside * (side + 6) + place % ACROSS * CELL
-                y = down + head + place // ACROSS * CELL
-                sheet.paste(picture, (x + (CELL - picture.width) // 2, y + (CELL - picture.height) // 2))
+                x = left + beside * (side + 6) + place % across * cell
+                y = down + head + place // across * cell
+                sheet.paste(picture, (x + (cell - picture.width) // 2, y + (cell - picture.height) // 2))
     return sheet
 
 
