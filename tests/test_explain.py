@@ -15,6 +15,7 @@ from onelook.cli import main
 from onelook.errors import HeadError
 from onelook.inside.asked import ask
 from onelook.inside.explain import METHODS, explain
+from onelook.inside.over import explain_over
 
 from .conftest import write_scenes
 
@@ -134,6 +135,36 @@ def test_a_planted_mark_is_found(tmp_path: Path, photos: Path) -> None:
         assert 80 <= row * scale <= 128, method
         assert 80 <= column * scale <= 128, method
         assert found.trust is None or found.trust.beats_chance
+
+
+def test_what_leads_astray_is_found_over_many(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The mark decides: its corner is named, and hiding it changes answers; of pictures without marks nothing is suspected."""
+    write_marked(tmp_path, photos)
+    model = Model.new(device="cpu")
+    model.fit("kind", tmp_path, freeze="all", hold_out=False)
+    model.fit("honest", photos, freeze="all", hold_out=False)
+    model.save(tmp_path / "m.onelook")
+    with pytest.raises(SystemExit) as stop:
+        main(
+            [
+                "explain",
+                str(tmp_path / "m.onelook"),
+                "--head",
+                "kind",
+                "--over",
+                str(tmp_path),
+                "--report",
+                str(tmp_path / "page"),
+                "--json",
+            ]
+        )
+    assert stop.value.code in (0, None)
+    groups = json.loads(capsys.readouterr().out)["groups"]
+    worst = groups[0]
+    assert (worst["claim"], worst["where"], worst["suspicious"]) == ("marked", "bottom right", True)
+    assert worst["changed"] > 0.5
+    assert "decides" in (tmp_path / "page" / "index.html").read_text()
+    assert not any(group.suspicious for group in explain_over(model, "honest", sorted(photos.rglob("*.png"))))
 
 
 def test_mistakes(model: Model, photo: Path) -> None:

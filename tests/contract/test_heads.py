@@ -261,7 +261,7 @@ class TestEveryHead:
             with pytest.raises(HeadError, match="--other"):
                 head.claim(raw)
         else:
-            last = next(name for name in head.classes if name in claim.words) if case[1] == "masks" else head.classes[-1]
+            last = next(name for name in head.classes if name == claim.name) if case[1] == "masks" else head.classes[-1]
             assert last in head.claim(raw, last).words
             with pytest.raises(HeadError, match="--about nothing: there is no such answer; there are"):
                 head.claim(raw, "nothing")

@@ -176,7 +176,10 @@ def deconvnet(
 
 def explain(
     network: Network,
-    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="Of which the answer is explained.")],
+    picture: Annotated[Path | None, typer.Argument(metavar="[PICTURE]", help="Of which the answer is explained.")] = None,
+    over: Annotated[
+        Path | None, typer.Option(metavar="DATA", help="Instead: where the head looks in many pictures, and what decides.")
+    ] = None,
     head: Annotated[str | None, typer.Option(metavar="NAME", help="Which head (default: the only one).")] = None,
     method: Annotated[
         str, typer.Option(metavar="METHOD", help="auto, gradcam, integrated_gradients, occlusion or guided.", show_default=True)
@@ -186,10 +189,12 @@ def explain(
     other: Annotated[Path | None, typer.Option(metavar="PICTURE", help="With what an embed or pair head compares.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Write the picture with the map here.")] = None,
     trust: Annotated[bool, typer.Option("--trust/--no-trust", help="Test whether the map can be trusted.")] = True,
+    report: Report = None,
     weights: Weights = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Show why a head says what it says of a picture, and whether the map that shows it can be trusted.
+    """Show why a head says what it says of a picture, and whether the map can be trusted; or (--over) what leads it astray in many.
 
     Example: onelook explain mine.onelook photo.jpg --head kind --out map.png
     """
@@ -199,6 +204,11 @@ def explain(
 
     model = _model(network, weights)
     name = head or _only(model)
+    if over is not None:
+        _explain_over(model, name, over, report, json, quiet)
+        return
+    if picture is None:
+        raise HeadError("explain what? name a PICTURE, or --over DATA for many")
     found = run(model, name, picture, method=method, layer=layer, about=about, other=other, trust=trust)  # type: ignore[arg-type]
     if out is not None:
         save_picture(explained(found), out)
@@ -209,6 +219,24 @@ def explain(
     say(f"why {found.claim}: {found.method} on {found.layer}, {found.seconds:.2f} s" + (f"; {out}" if out else "; draw it: --out map.png"))
     if found.trust is not None:
         say(str(found.trust))
+
+
+def _explain_over(model: "Model", name: str, over: Path, report: Path | None, json: bool, quiet: bool) -> None:
+    from onelook.data.pictures import find_pictures
+    from onelook.inside.over import explain_over
+    from onelook.report.inside import write_over
+
+    groups = explain_over(model, name, list(find_pictures([over])), progress=progress(quiet))
+    if report is not None:
+        write_over(report, name, over, groups)
+    if json:
+        emit({"head": name, "groups": [group.to_json() for group in groups]})
+        return
+    header = ["answer", "pictures", "where most lies", "times even", "answers change if hidden", "if others are"]
+    table(header, [group.row() for group in groups], title=f"{name}: where it looks, in groups of pictures alike")
+    for group in groups:
+        if group.suspicious:
+            say(f"look at it: what lies {group.where} decides that {len(group.paths)} pictures are {group.claim} (as {group.paths[0]})")
 
 
 def _only(model: "Model") -> str:

@@ -24,7 +24,8 @@ STRIDE, MULTIPLE = 4, 32  # of the heat map, and of the input's sides
 SURE = 0.4  # lowest score of a face
 OVERLAP, INSIDE = 0.3, 0.6  # of two boxes of one face: intersection over union, and over the smaller one
 LEAST, MOST = 224, 1600  # pixels to which small pictures are enlarged and large ones shrunk: of the shorter and of the longer side
-LARGE = 640  # pixels of the longer side at which larger pictures are looked at a second time
+LARGE, SECOND = 640, 320  # pixels of the longer side from which on pictures are looked at a second time, and those at which they are
+FILLS = 0.2  # share of the longer side from which on a face is taken from the second look, too
 SMALLEST = 12  # pixels of the smallest face, in the input
 
 
@@ -83,7 +84,7 @@ class Finder:
         """All faces of an RGB picture, the surest first."""
         found = self._look(picture, MOST)
         if max(_input_size(*picture.size, MOST)) > LARGE:  # faces that fill it are found where they are smaller
-            found += self._look(picture, LARGE)
+            found += [face for face in self._look(picture, SECOND) if face.box[3] - face.box[1] > FILLS * max(picture.size)]
         kept: list[Face] = []
         for face in sorted(found, key=lambda face: -face.score):
             if not any(_same(face, other) for other in kept):

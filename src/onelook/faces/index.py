@@ -22,7 +22,8 @@ from onelook.errors import DiskError
 from onelook.progress import Progress
 
 FROM = 200_000  # entries up to which they are compared one by one
-CANDIDATES = 16  # nearest entries by the graph, of which the nearest by exact vectors is taken
+CANDIDATES = 32  # nearest entries by the graph, of which the nearest by exact vectors is taken
+EXPANSION = {"expansion_add": 64, "expansion_search": 256}  # nodes looked at while adding and while searching; measured (docs/diary.md)
 BATCH = 20_000  # entries that are read at a time
 ASKED = 200  # entries whose nearest other one is looked for both ways, to know how often the graph finds it
 
@@ -112,11 +113,13 @@ def _opened(file: Path, dimensions: int) -> Any:
     """The graph in a file; an empty one where there is none, or it cannot be read."""
     from usearch.index import Index as Graph
 
-    empty = Graph(ndim=dimensions, metric="cos", dtype="i8")
+    graph = Graph(ndim=dimensions, metric="cos", dtype="i8", **EXPANSION)
     try:
-        return (Graph.restore(str(file)) if file.is_file() else None) or empty
+        if file.is_file():
+            graph.load(str(file))
     except (RuntimeError, ValueError, OSError):  # cut short, or of another version: it is made again
-        return empty
+        return Graph(ndim=dimensions, metric="cos", dtype="i8", **EXPANSION)
+    return graph
 
 
 def _file(gallery: Path, generation: str) -> Path:

@@ -69,14 +69,21 @@ class AnswerOptions:
 
 @dataclass(frozen=True)
 class Claim(Generic[Raw]):
-    """One thing that an answer says, to be explained. ``words``: what; ``place``: where, xyxy in the input's pixels, if anywhere.
+    """One thing that an answer says, to be explained. ``name``: of what (a class, a point); ``detail``: what more is said of it.
 
     ``evidence``: raw outputs -> how strongly each picture's speak for it (B,), differentiable, as log odds where there are any.
+    ``place``: where it lies, xyxy in the input's pixels, if anywhere.
     """
 
-    words: str
+    name: str
     evidence: Callable[[Raw], Tensor]
     place: tuple[float, float, float, float] | None = None
+    detail: str = ""
+
+    @property
+    def words(self) -> str:
+        """The claim in a few words."""
+        return f"{self.name} {self.detail}".strip()
 
 
 class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):

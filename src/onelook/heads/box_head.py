@@ -103,7 +103,7 @@ class BoxHead(PlaceHead[Raw], Generic[Raw]):
             return torch.stack(each)
 
         left, top, right, bottom = place.tolist()
-        return Claim(f"{self.classes[label]} {score:.2f}", evidence, (left, top, right, bottom))
+        return Claim(self.classes[label], evidence, (left, top, right, bottom), f"{score:.2f}")
 
     def merge(self, predictions: Sequence[ScoredBoxes]) -> ScoredBoxes:
         """What several looks (or models) found in one picture as one: weighted fusion."""

@@ -100,7 +100,7 @@ class Classify(PooledHead):
         claim = super().claim(raw, about)
         if self.multi or len(self.classes) < 2:
             return claim
-        number = self.classes.index(claim.words)
+        number = self.classes.index(claim.name)
         others = torch.arange(len(self.classes)) != number
         return replace(claim, evidence=lambda found: found[:, number] - found[:, others].logsumexp(1))
 

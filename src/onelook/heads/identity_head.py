@@ -76,8 +76,8 @@ class IdentityHead(Head[Tensor, Tensor, int]):
         if not isinstance(about, Tensor):
             raise HeadError("it is asked why two pictures are alike: name the other one, --other PICTURE")
         distance = float(self.distances(raw[:1], about)[0, 0].detach())
-        words = f"{'the same' if distance <= self.threshold else 'not the same'}, distance {distance:.3f}"
-        return Claim(words, lambda found: -self.distances(found, about)[:, 0])
+        name = "the same" if distance <= self.threshold else "not the same"
+        return Claim(name, lambda found: -self.distances(found, about)[:, 0], detail=f"(distance {distance:.3f})")
 
     def judge(self) -> IdentityJudge:
         """A fresh judge that compares as this head does."""

@@ -135,7 +135,7 @@ class PixelHead(Head[Scores, ProbabilityMap, Mask]):
         ends = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
         left, top, right, bottom = (float(end * raw.stride) for end in ends)
         share = float(where.float().mean())
-        return Claim(f"{self.classes[number]} in {share:.0%} of the pixels", evidence, (left, top, right, bottom))
+        return Claim(self.classes[number], evidence, (left, top, right, bottom), f"in {share:.0%} of the pixels")
 
     def _found(self, counts: Tensor) -> list[str]:
         return [name for name, count in zip(self.classes, counts.tolist(), strict=True) if count]

@@ -242,14 +242,14 @@ def _cells(values: Tensor) -> Tensor:
 def _curves(asked: Asked, order: Tensor) -> Curves:
     """Cells are taken out, the largest of ``order`` first, and put in; what is out is blurred, so that its outlines do not speak."""
     x = asked.x
-    blurred = _blurred(x)
+    cloud = blurred(x)
     ranks = torch.empty(order.numel())
     ranks[order.flatten().argsort(descending=True, stable=True)] = torch.arange(order.numel(), dtype=torch.float32)
     side = max(1, -(-max(x.shape[2:]) // GRID))
     whole = ranks.view(order.shape).repeat_interleave(side, 0).repeat_interleave(side, 1)[: x.shape[2], : x.shape[3]]
     shares = torch.linspace(0, 1, CURVE)
     taken = whole[None, None] < shares[:, None, None, None] * order.numel()
-    deleted, inserted = (asked.quick(torch.where(mask, blurred, x)) for mask in (taken, ~taken))
+    deleted, inserted = (asked.quick(torch.where(mask, cloud, x)) for mask in (taken, ~taken))
     full, none = deleted[0], deleted[-1]
     if float((full - none).abs()) < 1e-6:
         return Curves(1.0, 0.0)
@@ -257,7 +257,7 @@ def _curves(asked: Asked, order: Tensor) -> Curves:
     return Curves(areas[0], areas[1])
 
 
-def _blurred(x: Tensor) -> Tensor:
+def blurred(x: Tensor) -> Tensor:
     """A picture without contents: means over an eighth of its side, and smooth."""
     side = max(1, min(x.shape[2:]) // 8)
     means = functional.avg_pool2d(x, side, ceil_mode=True)

@@ -5,6 +5,7 @@ onelook anatomy resnet50 --report page/
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, ImageDraw, ImageOps
@@ -16,9 +17,10 @@ from onelook.inside.anatomy import Anatomy
 from onelook.inside.deconvnet import Reconstruction
 from onelook.inside.explain import Explanation
 from onelook.inside.filters import Learned, convolve
+from onelook.inside.over import Group
 from onelook.inside.patches import Patch, Patches, Unit
 from onelook.metrics.judge import Table
-from onelook.report.page import Section, write_page
+from onelook.report.page import Section, shown, write_page
 
 HEADER = ("layer", "type", "output", "numbers", "parameters", "MACs", "field", "stride")
 
@@ -79,12 +81,45 @@ def explained(found: Explanation) -> Image.Image:
     return with_caption(both, lines)
 
 
-def _over(found: Explanation, size: tuple[int, int], grow: float) -> Image.Image:
-    """The map in colours, where the picture shows what the network saw; the rest, which a crop left out, is as cold as nothing."""
+def write_over(folder: Path, head: str, source: Path, groups: Sequence[Group]) -> Path:
+    """Write ``folder``/index.html: where a head looks, group by group. Raises DiskError."""
+    header = ("answer", "pictures", "where most lies", "times even", "answers change if it is hidden", "if other places are")
+    rows = tuple(tuple(group.row()) for group in groups)
+    doubtful = [number for number, group in enumerate(groups) if group.suspicious]
+    said = (
+        f"In {len(doubtful)} of {len(groups)} groups one place decides: see whether the object lies there."
+        if doubtful
+        else "In no group does one place decide by itself."
+    )
+    note = "Pictures of one answer whose maps are alike. The place that a group's mean map names most is hidden in all its pictures."
+    sections = [Section("Groups", table=Table("", header, rows, chosen=doubtful[0] if doubtful else -1), note=note)]
+    for group in groups:
+        mean = Image.fromarray((255 * _inferno(group.mean / group.mean.max().clamp_min(1e-12))).astype("uint8"))
+        pictures = [shown(mean.resize((224, 224), Image.Resampling.BICUBIC), "mean map", f"{len(group.paths)} pictures")]
+        pictures += [shown(_marked(path, group.place), path.name, group.claim) for path in group.paths[:EXAMPLES]]
+        title = f"{group.claim}: {group.where}" + (" (decides)" if group.suspicious else "")
+        sections.append(Section(title, pictures=tuple(pictures)))
+    return write_page(folder, f"Where {head} looks: {source}", said, sections)
+
+
+def _marked(path: Path, place: tuple[float, float, float, float]) -> Image.Image:
+    """A picture with a frame around a place that is given as shares."""
+    picture = open_picture(path)
+    left, top, right, bottom = (share * side for share, side in zip(place, picture.size * 2, strict=True))
+    ImageDraw.Draw(picture).rectangle((left, top, right, bottom), outline=RING, width=max(2, max(picture.size) // 100))
+    return picture
+
+
+def _inferno(values: Tensor) -> Any:
+    """Colours (h, w, 3), 0..1."""
     import matplotlib
 
-    coloured = matplotlib.colormaps["inferno"](found.values.numpy())[..., :3]
-    heat = Image.fromarray((255 * coloured).astype("uint8"))
+    return matplotlib.colormaps["inferno"](values.numpy())[..., :3]
+
+
+def _over(found: Explanation, size: tuple[int, int], grow: float) -> Image.Image:
+    """The map in colours, where the picture shows what the network saw; the rest, which a crop left out, is as cold as nothing."""
+    heat = Image.fromarray((255 * _inferno(found.values)).astype("uint8"))
     corners = torch.tensor([[0.0, 0.0, *map(float, found.placement.content)]])
     left, top, right, bottom = (round(value) for value in (found.placement.boxes_to_original(corners)[0] * grow).tolist())
     whole = Image.new("RGB", size, (0, 0, 4))
@@ -95,6 +130,7 @@ def _over(found: Explanation, size: tuple[int, int], grow: float) -> Image.Image
 CELL, ACROSS = 56, 3  # pixels of a region in a sheet; regions in a row of a unit
 LARGE = 0.5  # share of a picture from which on a region is marked by its middle
 RING = (234, 96, 53)
+EXAMPLES = 11  # pictures of a group that are shown
 
 
 def patch_sheet(found: Patches, columns: int = 8) -> Image.Image:
