@@ -14,7 +14,7 @@ from torch import nn
 
 from onelook.cli import main
 from onelook.errors import OnelookError
-from onelook.inside.filters import KERNELS, convolve, find_kernel, first_kernels, grey, learn_kernel, output_size, same_padding
+from onelook.inside.filters import KERNELS, convolve, find_kernel, first_kernels, grey, learn_kernel, output_size, same_padding, spectrum
 
 
 def test_the_notes_example() -> None:
@@ -92,6 +92,19 @@ def test_nine_numbers_are_learned(photos: Path, name: str) -> None:
     assert torch.allclose(stages[-1].kernel, find_kernel(name), atol=0.02 * float(find_kernel(name).abs().max()))
 
 
+def test_spectra() -> None:
+    """A mean is low, a chessboard high, a wave of four pixels in the middle; what is nothing is dead; together they are everything."""
+    line = torch.arange(8.0)
+    wave = torch.cos(line * torch.pi / 2)[None].expand(8, -1)
+    chess = 1 - 2 * ((line[:, None] + line[None]) % 2)
+    found = [spectrum(each[None, None]) for each in (torch.ones(8, 8), wave, chess)]
+    assert found[0].low > 0.8
+    assert found[1].middle > 0.8
+    assert found[2].high > 0.8
+    assert all(one.low + one.middle + one.high == pytest.approx(1) for one in found)
+    assert spectrum(torch.stack([torch.ones(3, 5, 5), torch.zeros(3, 5, 5)])).dead == 0.5
+
+
 def test_the_command(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stop:
@@ -109,7 +122,7 @@ def test_the_command(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     code, out, _ = run("filters", photo, "--learn", "--out", tmp_path / "strip.png", "--json")
     assert (code, np.allclose(json.loads(out)["kernel"], KERNELS["sobel"], atol=0.05)) == (0, True)
     code, out, _ = run("filters", "efficientnet_lite0", "--out", tmp_path / "k.png")
-    assert (code, "32 filters of 3 x 3 x 3" in out) == (0, True)
+    assert (code, "32 of 3 x 3" in out) == (0, True)
     assert run("filters", photo, "--kernel", "sable")[0] == 2
     code, _, err = run("filters", photo, "--padding", "much")
     assert (code, "use valid, same or a number" in err) == (2, True)

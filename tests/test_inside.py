@@ -15,7 +15,7 @@ from onelook.backbones.backbone import architecture
 from onelook.cli import main
 from onelook.data.pictures import find_pictures, read_bytes
 from onelook.errors import HeadError
-from onelook.inside.deconvnet import reconstructions, send_back
+from onelook.inside.deconvnet import reconstructions, rule_for, send_back
 from onelook.inside.layers import Layer, find_layer, run_to
 from onelook.inside.patches import patches
 from onelook.inside.rectifiers import Rectified
@@ -149,7 +149,7 @@ def test_never_the_plain_gradient(name: str) -> None:
 
 
 def test_reconstructions_lie_in_their_patches(model: Model, photos: Path) -> None:
-    """What comes back of one value lies in what the unit sees; the model has no byte changed."""
+    """What comes back of one value lies in what the unit sees, nearly all of it is shown; the model has no byte changed."""
     before = model.backbone.fingerprint
     paths = list(find_pictures([photos]))[:9]
     layer = find_layer(model.backbone, "stride4")
@@ -158,10 +158,19 @@ def test_reconstructions_lie_in_their_patches(model: Model, photos: Path) -> Non
         for one in each:
             assert one.seen.shape[:2] == one.made.shape[1:]
             x = inputs(model, one.patch.path)[0]
-            back = send_back(model.backbone, layer, x, 2, [one.patch.place])
-            assert float(one.made.abs().sum()) == pytest.approx(float(back.abs().sum()), rel=1e-5)
-            assert float(one.made.abs().max()) > 0
+            back = send_back(model.backbone, layer, x, 2, [one.patch.place])[0]
+            left, top, right, bottom = one.patch.seen
+            inside = back[:, top:bottom, left:right].abs().sum()
+            assert float(inside) == pytest.approx(float(back.abs().sum()), rel=1e-5)
+            assert 0.88 * float(inside) <= float(one.made.abs().sum()) <= float(inside) * 1.00001
+            assert one.rule == "guided"  # there are no pools
     assert Backbone.load().fingerprint == before
+
+
+def test_networks_with_pools_have_switches() -> None:
+    for name, stage, rule in (("alexnet", "stride8", "deconvnet"), ("vgg11", "stride32", "deconvnet"), ("resnet18", "stride32", "guided")):
+        backbone = Backbone.load(f"random:{name}")
+        assert rule_for(backbone, find_layer(backbone, stage)) == rule
 
 
 def test_a_layer_before_any_rectifier() -> None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from onelook.inside.anatomy import Anatomy
+    from onelook.inside.deconvnet import Reconstruction
+    from onelook.inside.patches import Patches, Unit
     from onelook.model import Model
 
 SHOWN = 12  # units that are named where no sheet is drawn
@@ -22,8 +24,11 @@ def anatomy(
     network: Network,
     size: Annotated[int | None, typer.Option(min=1, help="Pixels of the square input (default: the network's own).")] = None,
     every: Annotated[bool, typer.Option("--all", help="Show normalisations, activations and joints, too.")] = False,
+    over: Annotated[Path | None, typer.Option(metavar="DATA", help="With --report: what excites units in these pictures.")] = None,
     report: Report = None,
+    weights: Weights = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show what a network is made of: shapes, parameters, multiply-accumulates (MACs), strides and receptive fields.
 
@@ -32,16 +37,14 @@ def anatomy(
     from onelook.inside.anatomy import anatomy as of_name
     from onelook.inside.anatomy import anatomy_of_model
 
-    if network.endswith(".onelook"):
-        from onelook.model import Model
-
-        found = anatomy_of_model(Model.load(network), size)
-    else:
-        found = of_name(network, size)
+    model = _model(network, weights) if over is not None or network.endswith(".onelook") else None
+    found = anatomy_of_model(model, size) if model is not None and model.heads else of_name(network, size)
     if report is not None:
         from onelook.report.inside import write_anatomy
 
-        write_anatomy(report, found)
+        write_anatomy(report, found, _seen(model, over, quiet) if model is not None and over is not None else ())
+    elif over is not None:
+        raise OnelookError("--over: what excites units is drawn on a page: add --report DIR (or see onelook patches)")
     if json:
         emit(found.to_json())
     else:
@@ -49,7 +52,9 @@ def anatomy(
 
 
 def filters(
-    source: Annotated[str, typer.Argument(metavar="PICTURE|NET|FILE", help="A picture, or a network whose first filters are shown.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="PICTURE | NET|FILE...", help="A picture, or networks whose first filters are shown.")
+    ],
     kernel: Annotated[
         str, typer.Option(metavar="NAME|ROWS", help='vertical, sobel, scharr, laplacian ..., or "1 0 -1; 2 0 -2; 1 0 -1".')
     ] = "sobel",
@@ -68,16 +73,13 @@ def filters(
     """
     from onelook.answers.canvas import save_picture
     from onelook.data.pictures import is_picture, open_picture
-    from onelook.inside.filters import convolve, find_kernel, first_kernels, grey, learn_kernel, words_of
-    from onelook.report.inside import kernel_sheet, learning_strip, response
+    from onelook.inside.filters import convolve, find_kernel, grey, learn_kernel, words_of
+    from onelook.report.inside import learning_strip, response
 
-    if not is_picture(Path(source)):
-        kernels = first_kernels(_model(source, weights).backbone.network)
-        save_picture(kernel_sheet(kernels, f"{source}: the filters of its first convolution"), out)
-        shape = list(kernels.shape)
-        done(f"{out}: {shape[0]} filters of {' x '.join(map(str, shape[1:]))}", {"filters": shape, "out": str(out)}, json, quiet)
+    if not is_picture(Path(sources[0])):
+        _first_filters(sources, out, weights, json, quiet)
         return
-    values, wanted = grey(open_picture(source)), find_kernel(kernel)
+    values, wanted = grey(open_picture(sources[0])), find_kernel(kernel)
     if learn:
         stages = learn_kernel(values, wanted)
         save_picture(learning_strip(stages, values, wanted), out)
@@ -95,6 +97,35 @@ def filters(
     formula = words_of(values.shape, wanted.shape, pad, stride)  # type: ignore[arg-type]
     facts = {"input": list(values.shape), "output": list(found.shape), "kernel": wanted.tolist(), "formula": formula, "out": str(out)}
     done(f"{out}: {' x '.join(map(str, found.shape))} (high x wide): {formula}", facts, json, quiet)
+
+
+def _first_filters(networks: list[str], out: Path, weights: Path | None, json: bool, quiet: bool) -> None:
+    """The filters of the first convolution of one network, or of several side by side."""
+    from dataclasses import asdict
+
+    from onelook.answers.canvas import save_picture
+    from onelook.inside.filters import first_kernels, spectrum
+    from onelook.report.inside import kernel_sheet, stacked
+
+    kernels = {network: first_kernels(_model(network, weights).backbone.network) for network in networks}
+    save_picture(stacked([kernel_sheet(each, f"{name}: the filters of its first convolution") for name, each in kernels.items()]), out)
+    found = {name: spectrum(each) for name, each in kernels.items()}
+    if json:
+        emit({"out": str(out), "networks": {name: asdict(one) for name, one in found.items()}})
+    elif not quiet:
+        header = ["network", "filters", "low", "middle", "high", "dead"]
+        rows = [
+            [
+                name,
+                f"{one.filters} of {one.size[0]} x {one.size[1]}",
+                f"{one.low:.0%}",
+                f"{one.middle:.0%}",
+                f"{one.high:.0%}",
+                f"{one.dead:.0%}",
+            ]
+            for name, one in found.items()
+        ]
+        table(header, rows, title=f"{out}: energy of the first filters by frequency")
 
 
 def _rows(kernel: "Tensor") -> str:
@@ -137,7 +168,8 @@ def patches(
     for one in found.refused:
         say(f"{one.path}: {one.reason}")
     field = "the whole picture" if found.field is None else f"{found.field} pixels"
-    say(f"{layer}: {len(found.units)} units, {found.pictures} pictures; a place sees {field}" + (f"; sheet: {out}" if out else ""))
+    dead = f", {found.dead} of them dead (above 0 in no picture)" if found.dead else ""
+    say(f"{layer}: {len(found.units)} units{dead}, {found.pictures} pictures; a place sees {field}" + (f"; sheet: {out}" if out else ""))
     for unit in found.units[:SHOWN] if out is None else ():
         say(f"unit {unit.unit}: " + ", ".join(f"{patch.path.name} {patch.value:.2f}" for patch in unit.patches[:3]))
 
@@ -253,6 +285,27 @@ def _model(network: str, weights: Path | None) -> "Model":
     from onelook.model import Model
 
     return Model.load(network, weights=weights) if network.endswith(".onelook") else Model.new(network, weights=weights)
+
+
+def _seen(model: "Model", over: Path, quiet: bool) -> "list[tuple[Patches, list[tuple[Unit, list[Reconstruction]]]]]":
+    """For every stage what excites its units, and of the first ones what made them active, where the network allows that."""
+    from dataclasses import replace
+
+    from onelook.data.pictures import find_pictures
+    from onelook.inside.deconvnet import reconstructions
+    from onelook.inside.patches import patches_by_layer
+
+    stages = [f"stride{stride}" for stride in model.backbone.strides]
+    found = patches_by_layer(model, list(find_pictures([over])), stages, progress=progress(quiet))
+    seen = []
+    for patches in found.values():
+        some = replace(patches, units=patches.units[:SHOWN])
+        try:
+            sent = list(reconstructions(model.extractor(model.geometry_of("imagenet")), some))
+        except HeadError:
+            sent = []
+        seen.append((patches, sent))
+    return seen
 
 
 def _show(found: "Anatomy", every: bool) -> None:

@@ -22,8 +22,8 @@ from onelook.errors import DiskError
 from onelook.progress import Progress
 
 FROM = 200_000  # entries up to which they are compared one by one
-CANDIDATES = 32  # nearest entries by the graph, of which the nearest by exact vectors is taken
-EXPANSION = {"expansion_add": 64, "expansion_search": 256}  # nodes looked at while adding and while searching; measured (docs/diary.md)
+CANDIDATES = 64  # nearest entries by the graph, of which the nearest by exact vectors is taken
+EXPANSION = {"expansion_add": 64, "expansion_search": 512}  # nodes looked at while adding and while searching; measured (docs/diary.md)
 BATCH = 20_000  # entries that are read at a time
 ASKED = 200  # entries whose nearest other one is looked for both ways, to know how often the graph finds it
 

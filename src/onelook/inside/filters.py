@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from onelook.errors import OnelookError
 
+FREQUENCIES = 64  # places on which a filter's spectrum is taken
 Padding = Literal["valid", "same"] | int
 
 KERNELS: dict[str, list[list[float]]] = {
@@ -123,6 +124,36 @@ def first_kernels(network: nn.Module) -> Tensor:
         if isinstance(module, nn.Conv2d):
             return module.weight.detach()
     raise OnelookError("the network has no convolution")
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Of a layer's filters: the mean share of their energy at low, middle and high frequencies (below a sixth, a third and a half of a
+    cycle a pixel), and the share of filters that are ``dead``: a hundredth as strong as the strongest, or weaker.
+
+    Zeiler, Fergus 2013, section 4.1: AlexNet's first layer has low and high frequencies and little between, and dead filters; smaller
+    filters with a smaller stride mend it.
+    """
+
+    filters: int
+    size: tuple[int, int]
+    low: float
+    middle: float
+    high: float
+    dead: float
+
+
+def spectrum(kernels: Tensor) -> Spectrum:
+    """Of filters (N, C, f, g)."""
+    power = torch.fft.fft2(kernels.double(), s=(FREQUENCIES, FREQUENCIES)).abs().square().sum(1)
+    line = torch.fft.fftfreq(FREQUENCIES)
+    radius = torch.sqrt(line[:, None].square() + line[None].square())
+    bands = (radius < 1 / 6, (radius >= 1 / 6) & (radius < 1 / 3), radius >= 1 / 3)
+    whole = power.sum((1, 2)).clamp_min(1e-30)
+    low, middle, high = (float((power[:, band].sum(1) / whole).mean()) for band in bands)
+    strength = kernels.flatten(1).norm(dim=1)
+    dead = float((strength <= 0.01 * strength.max()).float().mean())
+    return Spectrum(len(kernels), (kernels.shape[2], kernels.shape[3]), low, middle, high, dead)
 
 
 def words_of(shape: Sequence[int], kernel: Sequence[int], padding: Padding, stride: int) -> str:

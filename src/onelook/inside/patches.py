@@ -67,63 +67,84 @@ class Patches:
     pictures: int
     refused: tuple[Refused, ...]
 
+    @property
+    def dead(self) -> int:
+        """How many units are above 0 in no picture: behind a rectifier they never say anything."""
+        return sum(unit.patches[0].value <= 0 for unit in self.units)
+
     def to_json(self) -> Facts:
         refused = [{"path": str(one.path), "error": one.reason} for one in self.refused]
         units = [unit.to_json() for unit in self.units]
-        return {"layer": self.layer, "receptive_field": self.field, "pictures": self.pictures, "refused": refused, "units": units}
+        return {
+            "layer": self.layer,
+            "receptive_field": self.field,
+            "pictures": self.pictures,
+            "dead": self.dead,
+            "refused": refused,
+            "units": units,
+        }
 
 
 def patches(
-    model: Model,
-    paths: Sequence[Path],
-    layer_name: str,
-    *,
-    units: Sequence[int] | None = None,
-    head: str = READY,
-    progress: Progress = QUIET,
+    model: Model, paths: Sequence[Path], layer: str, *, units: Sequence[int] | None = None, head: str = READY, progress: Progress = QUIET
 ) -> Patches:
     """The regions that excite the units of a layer of the backbone most; ``units``: which channels (default: all).
 
     ``head``: for which head pictures are looked at. Raises HeadError for a layer or unit that is not there, DataError without pictures.
     """
-    layer = find_layer(model.backbone, layer_name)
-    best: _Best | None = None
-    refused: list[Refused] = []
+    return patches_by_layer(model, paths, [layer], units=units, head=head, progress=progress)[layer]
+
+
+def patches_by_layer(
+    model: Model, paths: Sequence[Path], names: Sequence[str], *, units: Sequence[int] | None = None, head: str = READY,
+    progress: Progress = QUIET,
+) -> dict[str, Patches]:  # fmt: skip
+    """The same for several layers, in one pass over the pictures."""
+    layers = [find_layer(model.backbone, name) for name in names]
     extractor = model.extractor(model.geometry_of(head))
+    best: dict[str, _Best] = {}
+    refused: list[Refused] = []
     with progress.task("looking", len(paths)) as advance:
-        for seen in _maps(extractor, layer, paths):
-            advance()
+        for seen in _maps(extractor, layers, paths):
             if isinstance(seen, Refused):
                 refused.append(seen)
+                advance()
                 continue
-            number, feature_map = seen
-            best = best or _Best(feature_map.shape[0])
-            best.add(number, feature_map)
-    if best is None:
+            number, layer, feature_map = seen
+            best.setdefault(layer.name, _Best(feature_map.shape[0])).add(number, feature_map)
+            if layer is layers[-1]:
+                advance()
+    if not best:
         raise DataError(f"none of {len(paths)} pictures can be read" + (f" ({refused[0].reason})" if refused else ""))
+    return {layer.name: _patches(extractor, layer, best[layer.name], paths, units, refused) for layer in layers}
+
+
+def _patches(
+    extractor: Extractor, layer: Layer, best: "_Best", paths: Sequence[Path], units: Sequence[int] | None, refused: Sequence[Refused]
+) -> Patches:
     chosen = list(range(len(best.values))) if units is None else list(units)
     outside = [unit for unit in chosen if not 0 <= unit < len(best.values)]
     if outside:
-        raise HeadError(f"unit {outside[0]}: {layer_name} has units 0 to {len(best.values) - 1}")
+        raise HeadError(f"unit {outside[0]}: {layer.name} has units 0 to {len(best.values) - 1}")
     regions = _Regions(extractor, layer, paths)
     found = tuple(Unit(unit, tuple(regions.patch(*row) for row in best.rows(unit))) for unit in chosen)
-    return Patches(layer_name, regions.largest, found, len(paths) - len(refused), tuple(refused))
+    return Patches(layer.name, regions.largest, found, len(paths) - len(refused), tuple(refused))
 
 
-def _maps(extractor: Extractor, layer: Layer, paths: Iterable[Path]) -> Iterator[tuple[int, Tensor] | Refused]:
-    """For each picture its number, and the part of the layer's map (C, h, w) that shows it."""
-    paths = list(paths)
+def _maps(extractor: Extractor, layers: Sequence[Layer], paths: Iterable[Path]) -> Iterator[tuple[int, Layer, Tensor] | Refused]:
+    """For each picture and layer the picture's number, the layer, and the part of its map (C, h, w) that shows the picture."""
     numbers = {path: number for number, path in enumerate(paths)}
-    stride = layer.stride or PIXELS
-    for seen in look_at(extractor, numbers, Needs(maps=(stride,))):
+    strides = tuple(sorted({layer.stride or PIXELS for layer in layers}))
+    for seen in look_at(extractor, numbers, Needs(maps=strides)):
         if isinstance(seen, Refused):
             yield seen
             continue
-        maps = seen.look.maps[stride]
-        with torch.inference_mode():
-            maps = maps if layer.stride else run_to(extractor.backbone, layer, maps)
-        for index, path in enumerate(seen.paths):
-            yield numbers[path], shown(maps[index : index + 1], seen.look.placements[index])[0]
+        for layer in layers:
+            maps = seen.look.maps[layer.stride or PIXELS]
+            with torch.inference_mode():
+                maps = maps if layer.stride else run_to(extractor.backbone, layer, maps)
+            for index, path in enumerate(seen.paths):
+                yield numbers[path], layer, shown(maps[index : index + 1], seen.look.placements[index])[0]
 
 
 class _Best:

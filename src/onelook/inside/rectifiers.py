@@ -34,14 +34,19 @@ OTHERS = {
     functional.leaky_relu, functional.gelu, functional.silu, functional.hardswish, functional.elu, functional.mish, functional.tanh,
 }  # fmt: skip
 
+POOLS = {torch.max_pool2d, functional.max_pool2d}
+
 
 class Rectified(TorchFunctionMode):
-    """While it is entered, rectifiers have another backward rule. ``count``: how many ran. Raises HeadError for other activations."""
+    """While it is entered, rectifiers have another backward rule. ``count``: how many ran, ``pools``: how many max pools.
+
+    Raises HeadError for other activations.
+    """
 
     def __init__(self, rule: Rule) -> None:
         super().__init__()
         self.rule = rule
-        self.count = 0
+        self.count = self.pools = 0
 
     def __torch_function__(self, call: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
@@ -53,6 +58,7 @@ class Rectified(TorchFunctionMode):
             )
         if call is functional.local_response_norm:
             return _PassedThrough.apply(args[0], lambda x: call(x, *args[1:], **kwargs))
+        self.pools += call in POOLS
         if call not in RECTIFIERS or (len(args) > 1 and args[1] != 0):  # clamped elsewhere than at 0
             return call(*args, **kwargs)
         self.count += 1

@@ -4,6 +4,7 @@ onelook anatomy resnet50 --report page/
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,32 @@ from onelook.report.page import Section, shown, write_page
 HEADER = ("layer", "type", "output", "numbers", "parameters", "MACs", "field", "stride")
 
 
-def write_anatomy(folder: Path, found: Anatomy) -> Path:
-    """Write ``folder``/index.html and return its path. Raises DiskError."""
+def write_anatomy(
+    folder: Path, found: Anatomy, seen: Sequence[tuple[Patches, Sequence[tuple[Unit, Sequence[Reconstruction]]]]] = ()
+) -> Path:
+    """Write ``folder``/index.html and return its path. Raises DiskError.
+
+    ``seen``: for layers, the first ones first, what excites their units, and what made some of these active; a click shows it.
+    """
     most = max((layer.macs for layer in found.layers), default=0) or 1
     shades = tuple((0.0,) * 5 + (0.5 * layer.macs / most,) + (0.0,) * 2 for layer in found.layers)
     rows = tuple(tuple(row) for row in found.rows(every=True))
     kinds = tuple(tuple(row) for row in found.kind_rows())
     lead = f"{found.parameters:,} parameters, {found.macs:,} multiply-accumulates for an input of {' x '.join(map(str, found.input))}."
     note = "A multiply-accumulate (MAC) is two FLOPs; of convolutions and matrix products. Field: pixels of the input that a place sees."
-    sections = [
-        Section("By kind", table=Table("", ("kind", "layers", "parameters", "MACs"), kinds)),
-        Section("Layer by layer", table=Table("", HEADER, rows, shades=shades), note=note),
-    ]
+    sections = [Section("By kind", table=Table("", ("kind", "layers", "parameters", "MACs"), kinds))]
+    sections += [_layer_section(patches, sent) for patches, sent in seen]
+    sections.append(Section("Layer by layer", table=Table("", HEADER, rows, shades=shades), note=note, folded=bool(seen)))
     return write_page(folder, f"Anatomy of {found.name}", lead, sections)
+
+
+def _layer_section(found: Patches, sent: Sequence[tuple[Unit, Sequence[Reconstruction]]]) -> Section:
+    field = "the whole picture" if found.field is None else f"{found.field} pixels"
+    dead = f", {found.dead} dead" if found.dead else ""
+    sheets = [shown(patch_sheet(replace(found, units=found.units[:UNITS])), "patches", "", WIDE)]
+    sheets += [shown(deconvnet_sheet(found.layer, sent), "reconstructions", "", WIDE)] if sent else []
+    note = "" if sent else "What made units active cannot be sent back in this network: it has other activations than rectifiers."
+    return Section(f"{found.layer}: {len(found.units)} units{dead}, a place sees {field}", sheets=tuple(sheets), note=note, folded=True)
 
 
 def response(values: Tensor) -> Image.Image:
@@ -49,6 +63,16 @@ def kernel_sheet(kernels: Tensor, title: str, columns: int = 12) -> Image.Image:
     """Filters (N, C, f, g) as small pictures: in colours where there are three channels, else their sum."""
     shown = [_enlarged(_signed(kernel if len(kernel) == 3 else kernel.sum(0).expand(3, -1, -1))) for kernel in kernels]
     return _sheet(title, [str(number) for number in range(len(shown))], [[[one]] for one in shown], columns, across=1)
+
+
+def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
+    """Sheets below each other."""
+    whole = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)), PAPER)
+    top = 0
+    for sheet in sheets:
+        whole.paste(sheet, (0, top))
+        top += sheet.height
+    return whole
 
 
 def learning_strip(stages: Sequence[Learned], values: Tensor, wanted: Tensor) -> Image.Image:
@@ -128,9 +152,11 @@ def _over(found: Explanation, size: tuple[int, int], grow: float) -> Image.Image
 
 
 CELL, ACROSS = 56, 3  # pixels of a region in a sheet; regions in a row of a unit
+LEAST_CUT = 1000  # numbers of a picture from which on its largest hundredth may be cut off
 LARGE = 0.5  # share of a picture from which on a region is marked by its middle
 RING = (234, 96, 53)
 EXAMPLES = 11  # pictures of a group that are shown
+UNITS, WIDE = 40, 1600  # units of a layer on a page, and pixels of their sheet
 
 
 def patch_sheet(found: Patches, columns: int = 8) -> Image.Image:
@@ -145,7 +171,11 @@ def patch_sheet(found: Patches, columns: int = 8) -> Image.Image:
 def deconvnet_sheet(layer: str, units: Sequence[tuple[Unit, Sequence[Reconstruction]]], columns: int = 4) -> Image.Image:
     """Of every unit the nine regions that excite it, and beside them what in each made it active; grey is nothing."""
     squares = [[[_fitted(_pixels(one.seen)) for one in found], [_fitted(_signed(one.made)) for one in found]] for _, found in units]
-    return _sheet(f"{layer}: regions, and what in them made the unit active", [f"unit {unit.unit}" for unit, _ in units], squares, columns)
+    rule = next((found[0].rule for _, found in units if found), "deconvnet")
+    by = "by switches and rectifiers (deconvnet)" if rule == "deconvnet" else "by rectifiers; maps are not halved by pools (guided)"
+    return _sheet(
+        f"{layer}: regions, and what in them made the unit active, {by}", [f"unit {unit.unit}" for unit, _ in units], squares, columns
+    )
 
 
 def _sheet(
@@ -198,6 +228,7 @@ def _pixels(values: Tensor) -> Image.Image:
 
 
 def _signed(values: Tensor) -> Image.Image:
-    """Signed values (3, h, w) around grey, the largest as far as it goes."""
-    shown = 0.5 + values / (2 * values.abs().max().clamp_min(1e-12))
-    return _pixels((255 * shown.permute(1, 2, 0)).round().to(torch.uint8))
+    """Signed values (3, h, w) around grey; all but the largest hundredth keep their differences."""
+    limit = values.abs().flatten().double().quantile(0.99).float() if values.numel() > LEAST_CUT else values.abs().max()
+    lit = 0.5 + values / (2 * limit.clamp_min(1e-12))
+    return _pixels((255 * lit.clamp(0, 1).permute(1, 2, 0)).round().to(torch.uint8))

@@ -35,6 +35,8 @@ class Section:
     pictures: tuple[Picture, ...] = ()
     code: str = ""
     note: str = ""
+    sheets: tuple[Picture, ...] = ()  # as wide as the page
+    folded: bool = False  # a click (or Enter) on its title opens it
 
 
 def write_page(folder: Path, title: str, lead: str, sections: list[Section]) -> Path:
