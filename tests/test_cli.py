@@ -356,9 +356,11 @@ def test_nothing_heavy_is_imported() -> None:
 
 
 def readme_commands() -> list[str]:
-    blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    """Those of the README and of the guide to looking inside, each once."""
+    text = "".join(file.read_text(encoding="utf-8") for file in (README, README.parent / "docs" / "inside.md"))
+    blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.DOTALL)
     lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("onelook ") and "demo" not in line]
+    return list(dict.fromkeys(line for line in lines if line.startswith("onelook ") and "demo" not in line))
 
 
 @pytest.mark.parametrize("line", readme_commands())

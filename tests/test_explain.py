@@ -75,12 +75,13 @@ def test_integrated_gradients_are_complete(model: Model, photo: Path) -> None:
     assert float(parts.sum()) == pytest.approx(difference, rel=0.1, abs=0.2)
 
 
-@pytest.mark.parametrize("method", ALL)
-@pytest.mark.parametrize("head", ["kind", "own", "who"])
+@pytest.mark.parametrize(
+    ("head", "method"), [*(("kind", method) for method in ALL), ("own", "hirescam"), ("own", "guided"), ("who", "hirescam")]
+)
 def test_every_method_of_heads_that_differ(model: Model, photos: Path, photo: Path, head: str, method: str) -> None:
     others = sorted(photos.rglob("flower*.png"))
     before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
-    trust = method in ("gradcam", "guided") or head == "who"
+    trust = method in ("hirescam", "guided") or head == "who"
     found = explain(model, head, photo, method=method, other=others[5] if head == "who" else None, trust=trust)
     assert found.values.shape == (found.placement.content[1], found.placement.content[0])
     assert 0 <= float(found.values.min()) <= float(found.values.max()) <= 1.0 + 1e-6
@@ -102,14 +103,14 @@ def test_boxes_are_asked_where_they_lie(tmp_path: Path) -> None:
     model.choose_geometry("where", 128)
     model.fit("where", read(tmp_path / "scenes"), head="fcos", epochs=8, views=2, hold_out=False)
     path = tmp_path / "scenes" / "scene000.png"
-    for method in ("gradcam", "occlusion"):
+    for method in ("hirescam", "occlusion"):
         found = explain(model, "where", path, method=method, trust=False)
-        assert found.layer == ("stride8" if method == "gradcam" else "pixels")
+        assert found.layer == ("stride16" if method == "hirescam" else "pixels")
         assert found.place is not None
         left, top, right, bottom = (round(value) for value in found.place)
         inside = torch.zeros_like(found.values, dtype=torch.bool)
         inside[max(0, top) : bottom, max(0, left) : right] = True
-        assert float(found.values[inside].mean()) > 2 * float(found.values[~inside].mean()), method
+        assert float(found.values[inside].mean()) > 3 * float(found.values[~inside].mean()), method
 
 
 def write_marked(root: Path, photos: Path) -> None:
@@ -127,8 +128,8 @@ def test_a_planted_mark_is_found(tmp_path: Path, photos: Path) -> None:
     write_marked(tmp_path, photos)
     model = Model.new(device="cpu")
     model.fit("kind", tmp_path, freeze="all", hold_out=False)
-    for method in ("gradcam", "occlusion"):
-        found = explain(model, "kind", tmp_path / "marked" / "3.png", method=method, trust=method == "gradcam")
+    for method in ("hirescam", "occlusion"):
+        found = explain(model, "kind", tmp_path / "marked" / "3.png", method=method, trust=method == "hirescam")
         assert "marked" in found.claim
         row, column = divmod(int(found.values.argmax()), found.values.shape[1])
         scale = 128 / found.values.shape[0]
@@ -170,7 +171,7 @@ def test_what_leads_astray_is_found_over_many(tmp_path: Path, photos: Path, caps
 def test_mistakes(model: Model, photo: Path) -> None:
     with pytest.raises(HeadError, match="--layer stride3: there is no such stage; there are stride2"):
         explain(model, "kind", photo, layer="stride3")
-    with pytest.raises(HeadError, match="--method saliency: there is auto, gradcam"):
+    with pytest.raises(HeadError, match="--method saliency: there is auto, hirescam"):
         explain(model, "kind", photo, method="saliency")
     with pytest.raises(HeadError, match="--about car: there is no such answer; there are flower, temple"):
         explain(model, "kind", photo, about="car")
@@ -198,7 +199,7 @@ def test_the_command(model: Model, photo: Path, tmp_path: Path, capsys: pytest.C
 
     code, out, _ = run("explain", tmp_path / "m.onelook", photo, "--head", "kind", "--out", tmp_path / "map.png", "--json")
     found = json.loads(out)
-    assert (code, found["method"], found["layer"], found["claim"]) == (0, "gradcam", "stride16", "flower")
+    assert (code, found["method"], found["layer"], found["claim"]) == (0, "hirescam", "stride32", "flower")
     with Image.open(tmp_path / "map.png") as drawn:
         assert drawn.width > drawn.height
     code, _, err = run("explain", tmp_path / "m.onelook", photo)

@@ -214,9 +214,9 @@ def explain(
     ] = None,
     head: Annotated[str | None, typer.Option(metavar="NAME", help="Which head (default: the only one).")] = None,
     method: Annotated[
-        str, typer.Option(metavar="METHOD", help="auto, gradcam, integrated_gradients, occlusion or guided.", show_default=True)
+        str, typer.Option(metavar="METHOD", help="auto, hirescam, gradcam, integrated_gradients, occlusion or guided.", show_default=True)
     ] = "auto",
-    layer: Annotated[str | None, typer.Option(metavar="STAGE", help="Whose maps Grad-CAM reads (default: what suits the head).")] = None,
+    layer: Annotated[str | None, typer.Option(metavar="STAGE", help="Whose maps are read (default: what suits the head).")] = None,
     about: Annotated[str | None, typer.Option(metavar="CLASS", help="Why it says so much of this class (default: of the answer).")] = None,
     other: Annotated[Path | None, typer.Option(metavar="PICTURE", help="With what an embed or pair head compares.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Write the picture with the map here.")] = None,

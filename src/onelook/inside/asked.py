@@ -22,7 +22,7 @@ from onelook.looks.extractor import Extractor, Pixels
 from onelook.looks.features import Look, summarize
 from onelook.model import Model
 
-FINEST, USUAL = 8, 16  # strides from which on maps are read: of heads whose answers have places, and of others
+PLACED = 16  # stride of the maps that are read of heads whose answers have places; of others the coarsest (docs/diary.md)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Asked:
     def layer(self) -> int:
         """The stride whose maps are read where nobody chooses."""
         strides = self.way.backbone.strides
-        return next((stride for stride in strides if stride >= (FINEST if self.way.head.core.placed else USUAL)), strides[-1])
+        return PLACED if self.way.head.core.placed and PLACED in strides else strides[-1]
 
     def maps_at(self, stride: int) -> tuple[Tensor, Tensor]:
         """The maps of a stride (1, C, h, w) and the evidence's gradient with respect to them; only what lies behind runs in torch.

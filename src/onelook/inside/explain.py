@@ -1,6 +1,8 @@
-"""Why a head says what it says: a map over the picture of what speaks for it, by four methods, with a test of whether to trust the map.
+"""Why a head says what it says: a map over the picture of what speaks for it, by five methods, with a test of whether to trust the map.
 
-- gradcam: Selvaraju et al. 2017, "Grad-CAM", section 3: maps of one stage, weighted by the mean gradient, what is positive of their sum.
+- hirescam: Draelos, Carin 2020, "Use HiResCAM instead of Grad-CAM": maps of one stage, each place by its own gradient, what is positive of
+  their sum. Taken where nobody chooses: by the test below it was the best of the quick ones for all kinds of answers (docs/diary.md).
+- gradcam: Selvaraju et al. 2017, "Grad-CAM", section 3: weighted by the mean gradient instead; of one box among alike ones it names all.
 - integrated_gradients: Sundararajan, Taly, Yan 2017, from a picture of the mean colour (captum's), summed over colours.
 - occlusion: Zeiler, Fergus 2013, section 4.2: what the answer loses where a square is hidden (captum's).
 - guided: Springenberg et al. 2014 (``rectifiers.py``). It looks sharp, and hardly depends on the weights: the test says so.
@@ -30,7 +32,7 @@ from onelook.inside.asked import Asked, ask
 from onelook.inside.rectifiers import Rectified
 from onelook.model import Model
 
-Method = Literal["gradcam", "integrated_gradients", "occlusion", "guided"]
+Method = Literal["hirescam", "gradcam", "integrated_gradients", "occlusion", "guided"]
 STEPS, AT_ONCE = 32, 8  # of integrated gradients, and how many at once
 HIDDEN, SLIDE = 7, 14  # the hidden square's side and how far it slides: parts of the input's side
 CURVE = 14  # pictures of a deletion or insertion curve
@@ -123,7 +125,7 @@ def explain(
     begun = time.perf_counter()
     values = METHODS[chosen](asked, stride)
     seconds = time.perf_counter() - begun
-    where = f"stride{stride}" if chosen == "gradcam" else "pixels"
+    where = f"stride{stride}" if chosen in (hirescam.__name__, gradcam.__name__) else "pixels"
     found = _trust(asked, chosen, stride, values) if trust else None
     place = asked.claim.place
     shown = _over_picture(values, asked.pixels.placement)
@@ -134,7 +136,7 @@ def explain(
 
 def _chosen(asked: Asked, method: str) -> Method:
     if method == "auto":
-        return "occlusion" if len(list(asked.way.head.tails)) > 1 else "gradcam"
+        return "occlusion" if len(list(asked.way.head.tails)) > 1 else "hirescam"
     if method not in get_args(Method):
         raise HeadError(f"--method {method}: there is auto, {', '.join(get_args(Method))}")
     return method  # type: ignore[return-value]
@@ -150,11 +152,21 @@ def _stride(asked: Asked, layer: str | None) -> int:
 # --- the methods: a question and a stride -> a map (H, W) over the input, 0 or more
 
 
+def hirescam(asked: Asked, stride: int) -> Tensor:
+    """What is positive of the maps' sum, each place weighted by its gradient; enlarged to the input."""
+    maps, gradient = asked.maps_at(stride)
+    return _enlarged(maps * gradient, asked.x)
+
+
 def gradcam(asked: Asked, stride: int) -> Tensor:
     """What is positive of the maps' sum, each weighted by its mean gradient; enlarged to the input."""
     maps, gradient = asked.maps_at(stride)
-    cam = (maps * gradient.mean((2, 3), keepdim=True)).sum(1, keepdim=True).clamp_min(0)
-    return functional.interpolate(cam, size=asked.x.shape[2:], mode="bilinear", align_corners=False)[0, 0]
+    return _enlarged(maps * gradient.mean((2, 3), keepdim=True), asked.x)
+
+
+def _enlarged(weighted: Tensor, x: Tensor) -> Tensor:
+    cam = weighted.sum(1, keepdim=True).clamp_min(0)
+    return functional.interpolate(cam, size=x.shape[2:], mode="bilinear", align_corners=False)[0, 0]
 
 
 def integrated_gradients(asked: Asked, stride: int) -> Tensor:
@@ -190,7 +202,7 @@ def guided(asked: Asked, stride: int) -> Tensor:
 
 
 METHODS: dict[Method, Callable[[Asked, int], Tensor]] = {
-    "gradcam": gradcam, "integrated_gradients": integrated_gradients, "occlusion": occlusion, "guided": guided,
+    "hirescam": hirescam, "gradcam": gradcam, "integrated_gradients": integrated_gradients, "occlusion": occlusion, "guided": guided,
 }  # fmt: skip
 
 
