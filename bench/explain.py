@@ -37,7 +37,7 @@ def main() -> None:
     model = Model.load(asked.model, device="cpu")
     paths = list(find_pictures([asked.data]))
     chosen = np.random.default_rng(0).permutation(len(paths))[: asked.count]
-    rows, ratios, layer = [], [], ""
+    rows, ratios, layer, untold = [], [], "", 0
     for number, index in enumerate(chosen):
         path = paths[index]
         begun = time.perf_counter()
@@ -45,6 +45,9 @@ def main() -> None:
         predicting = time.perf_counter() - begun
         found = explain(model, asked.head, Path(path), method=asked.method)
         trust = found.trust
+        if trust.own is None:
+            untold += 1
+            continue
         layer = f"{found.method} on {found.layer}"
         areas = [getattr(one, kind) for one in (trust.own, trust.random, trust.centre) for kind in ("deletion", "insertion")]
         rows.append([*areas, trust.randomised_changes, float(trust.depends_on_weights)])
@@ -61,7 +64,7 @@ def main() -> None:
     }  # fmt: skip
     for name, value in result.items():
         print(f"{name}: {value}")
-    facts = {"bench": "explain", "head": asked.head, "data": Path(asked.data).name, "n": len(rows), "by": layer}
+    facts = {"bench": "explain", "head": asked.head, "data": Path(asked.data).name, "n": len(rows), "untold": untold, "by": layer}
     print(json.dumps(facts | result))
 
 

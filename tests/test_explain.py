@@ -32,7 +32,7 @@ def model(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
         (folder / path.name).symlink_to(path)
     model = Model.new(device="cpu")
     model.fit("kind", photos, freeze="all", hold_out=False)
-    model.fit("own", photos, freeze="stride16", epochs=1, hold_out=False)
+    model.fit("own", photos, freeze="stride16", epochs=1, views=1, hold_out=False)
     model.fit("who", places, head="embed", hold_out=False)
     return model
 
@@ -138,6 +138,7 @@ def test_a_planted_mark_is_found(tmp_path: Path, photos: Path) -> None:
         assert found.trust is None or found.trust.beats_chance
 
 
+@pytest.mark.slow
 def test_what_leads_astray_is_found_over_many(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The mark decides: its corner is named, and hiding it changes answers; of pictures without marks nothing is suspected."""
     write_marked(tmp_path, photos)

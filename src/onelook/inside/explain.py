@@ -8,8 +8,9 @@
 - guided: Springenberg et al. 2014 (``rectifiers.py``). It looks sharp, and hardly depends on the weights: the test says so.
 
 The test: with the network's weights shuffled the map must become another one (Adebayo et al. 2018, "Sanity checks for saliency maps"). And
-what the map names must matter: deletion and insertion (Petsiuk, Das, Saenko 2018, "RISE", section 4.3) beside those of a random map and of
-one that just names the middle. Deletion is better lower, insertion higher.
+what the map names must matter: deletion and insertion (Petsiuk, Das, Saenko 2018, "RISE", section 4.3) beside those of a random map, as
+smooth as maps are, and of one that just names the middle. Deletion is better lower, insertion higher. Where a picture without contents
+speaks as strongly for the answer (a cell without a defect), there is nothing to lose, and neither is told.
 
     onelook explain mine.onelook photo.jpg --head kind --out map.png
 """
@@ -37,6 +38,8 @@ STEPS, AT_ONCE = 32, 8  # of integrated gradients, and how many at once
 HIDDEN, SLIDE = 7, 14  # the hidden square's side and how far it slides: parts of the input's side
 CURVE = 14  # pictures of a deletion or insertion curve
 GRID = 28  # cells of the longer side, in which pixels are deleted and inserted
+SPOTS = 7  # of the longer side, of which a random map is made: scattered cells would destroy a picture as noise does, whatever they show
+TOLD = 0.5  # log odds that contents must add to the evidence, for deletion to be told
 CHANGED = 0.5  # rank correlation with the map of shuffled weights from which on a map does not depend on them
 
 
@@ -51,13 +54,14 @@ class Curves:
 @dataclass(frozen=True)
 class Trust:
     """``randomised_changes``: 1 minus the rank correlation (its size) with the map of shuffled weights. ``own``, ``random``, ``centre``:
-    what deleting and inserting does in the order of the map, of a random one, and of one that names the middle.
+    what deleting and inserting does in the order of the map, of a random one, and of one that names the middle; None where contents add
+    nothing to the evidence.
     """
 
     randomised_changes: float
-    own: Curves
-    random: Curves
-    centre: Curves
+    own: Curves | None
+    random: Curves | None
+    centre: Curves | None
 
     @property
     def depends_on_weights(self) -> bool:
@@ -67,13 +71,18 @@ class Trust:
     @property
     def beats_chance(self) -> bool:
         """Whether deleting what it names hurts more than deleting anything, or the middle."""
+        if self.own is None or self.random is None or self.centre is None:
+            return False
         return self.own.deletion < min(self.random.deletion, self.centre.deletion)
 
     def __str__(self) -> str:
         weights = "depends on the weights" if self.depends_on_weights else "FAILS: hardly depends on the weights"
+        weights += f" (shuffled ones change {self.randomised_changes:.0%})"
+        if self.own is None or self.random is None or self.centre is None:
+            return f"{weights}; deletion tells nothing: a picture without contents speaks as strongly for it"
         chance = "better than" if self.beats_chance else "NOT better than"
         return (
-            f"{weights} (shuffled ones change {self.randomised_changes:.0%}); deletion {self.own.deletion:.2f}, {chance} random "
+            f"{weights}; deletion {self.own.deletion:.2f}, {chance} random "
             f"{self.random.deletion:.2f} and the middle {self.centre.deletion:.2f}; insertion {self.own.insertion:.2f} (random "
             f"{self.random.insertion:.2f}, middle {self.centre.insertion:.2f})"
         )
@@ -106,7 +115,8 @@ class Explanation:
         if self.trust is not None:
             found |= {"randomised_changes": self.trust.randomised_changes, "depends_on_weights": self.trust.depends_on_weights}
             for name, curves in (("", self.trust.own), ("random_", self.trust.random), ("centre_", self.trust.centre)):
-                found |= {f"{name}deletion": curves.deletion, f"{name}insertion": curves.insertion}
+                both = (curves.deletion, curves.insertion) if curves else (None, None)
+                found |= dict(zip((f"{name}deletion", f"{name}insertion"), both, strict=True))
         return found
 
 
@@ -231,7 +241,9 @@ def _trust(asked: Asked, method: Method, stride: int, values: Tensor) -> Trust:
     changes = 1.0 if even else 1 - abs(float(spearmanr(order.flatten(), shuffled.flatten()).statistic))
     high, wide = order.shape
     rows, columns = torch.linspace(-1, 1, high)[:, None], torch.linspace(-1, 1, wide)[None]
-    maps = (order, torch.rand(order.shape, generator=draw), -(rows.square() + columns.square()))
+    spots = torch.rand(1, 1, SPOTS, SPOTS, generator=draw)
+    random_map = functional.interpolate(spots, size=order.shape, mode="bilinear", align_corners=False)[0, 0]
+    maps = (order, random_map, -(rows.square() + columns.square()))
     own, random, centre = (_curves(asked, each) for each in maps)
     return Trust(changes, own, random, centre)
 
@@ -251,8 +263,11 @@ def _cells(values: Tensor) -> Tensor:
     return functional.avg_pool2d(values[None, None].float(), side, ceil_mode=True)[0, 0].detach()
 
 
-def _curves(asked: Asked, order: Tensor) -> Curves:
-    """Cells are taken out, the largest of ``order`` first, and put in; what is out is blurred, so that its outlines do not speak."""
+def _curves(asked: Asked, order: Tensor) -> Curves | None:
+    """Cells are taken out, the largest of ``order`` first, and put in; what is out is blurred, so that its outlines do not speak.
+
+    None where contents add nothing.
+    """
     x = asked.x
     cloud = blurred(x)
     ranks = torch.empty(order.numel())
@@ -263,8 +278,8 @@ def _curves(asked: Asked, order: Tensor) -> Curves:
     taken = whole[None, None] < shares[:, None, None, None] * order.numel()
     deleted, inserted = (asked.quick(torch.where(mask, cloud, x)) for mask in (taken, ~taken))
     full, none = deleted[0], deleted[-1]
-    if float((full - none).abs()) < 1e-6:
-        return Curves(1.0, 0.0)
+    if float(full - none) < TOLD:
+        return None
     areas = [float((torch.trapezoid((each - none) / (full - none), shares)).clamp(-2, 3)) for each in (deleted, inserted)]
     return Curves(areas[0], areas[1])
 
