@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -355,12 +356,17 @@ def test_nothing_heavy_is_imported() -> None:
     subprocess.run([sys.executable, "-c", check], check=True)
 
 
-def readme_commands() -> list[str]:
-    """Those of the README and of the guide to looking inside, each once."""
-    text = "".join(file.read_text(encoding="utf-8") for file in (README, README.parent / "docs" / "inside.md"))
-    blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.DOTALL)
+def commands_of(file: Path) -> list[str]:
+    blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", file.read_text(encoding="utf-8"), re.DOTALL)
     lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
-    return list(dict.fromkeys(line for line in lines if line.startswith("onelook ") and "demo" not in line))
+    return [line for line in lines if line.startswith("onelook ") and "demo" not in line]
+
+
+def readme_commands() -> list[Any]:
+    """Those of the README, and (slow) those of the guide to looking inside that are not there."""
+    first = commands_of(README)
+    guide = [line for line in commands_of(README.parent / "docs" / "inside.md") if line not in first]
+    return [*first, *(pytest.param(line, marks=pytest.mark.slow) for line in guide)]
 
 
 @pytest.mark.parametrize("line", readme_commands())

@@ -192,6 +192,7 @@ class TestSearch:
         with pytest.raises(BudgetError, match="that tail takes about"):
             model.fit("kind", read(hard), budget=0.5, freeze="none")
 
+    @pytest.mark.slow
     def test_no_time_to_look_again_leaves_what_is_there(self, model: Model, hard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """More views, or what tails read, of fewer pictures: the looks that are there are learned from, all of them."""
         calls: list[int] = []

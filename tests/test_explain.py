@@ -19,8 +19,6 @@ from onelook.inside.over import explain_over
 
 from .conftest import write_scenes
 
-ALL = tuple(METHODS)
-
 
 @pytest.fixture(scope="module")
 def model(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
@@ -65,6 +63,7 @@ def test_gradcam_against_captum(model: Model, photo: Path, head: str) -> None:
     assert float((ours - expected).abs().max()) <= 2e-3 * float(expected.abs().max())
 
 
+@pytest.mark.slow
 def test_integrated_gradients_are_complete(model: Model, photo: Path) -> None:
     """Their sum is the difference in evidence to the picture of the mean colour (Sundararajan et al. 2017, axiom 2)."""
     from captum.attr import IntegratedGradients
@@ -76,7 +75,13 @@ def test_integrated_gradients_are_complete(model: Model, photo: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "method"), [*(("kind", method) for method in ALL), ("own", "hirescam"), ("own", "guided"), ("who", "hirescam")]
+    ("head", "method"),
+    [
+        *(("kind", method) for method in ("hirescam", "gradcam", "guided")),
+        *(pytest.param("kind", method, marks=pytest.mark.slow) for method in ("integrated_gradients", "occlusion")),
+        ("own", "hirescam"),
+        ("who", "hirescam"),
+    ],
 )
 def test_every_method_of_heads_that_differ(model: Model, photos: Path, photo: Path, head: str, method: str) -> None:
     others = sorted(photos.rglob("flower*.png"))
@@ -124,6 +129,7 @@ def write_marked(root: Path, photos: Path) -> None:
             picture.save(root / name / f"{number}.png")
 
 
+@pytest.mark.slow
 def test_a_planted_mark_is_found(tmp_path: Path, photos: Path) -> None:
     write_marked(tmp_path, photos)
     model = Model.new(device="cpu")

@@ -145,7 +145,7 @@ def _group(model: Model, name: str, claim: str, paths: Sequence[Path], maps: Ten
 
 
 def _changes(asked: Asked, places: Sequence[tuple[int, int]]) -> list[bool]:
-    """Whether the claim loses its ground (its evidence falls below what the opposite has) if each square of cells is hidden."""
+    """Whether it is no longer the answer if each of some squares of cells is hidden."""
     wide, high = asked.pixels.placement.content
     cloud = blurred(asked.x)
     hidden = []
@@ -155,8 +155,6 @@ def _changes(asked: Asked, places: Sequence[tuple[int, int]]) -> list[bool]:
         left, right = column * wide // GRID, -(-(column + HIDDEN) * wide // GRID)
         changed[:, :, top:bottom, left:right] = cloud[:, :, top:bottom, left:right]
         hidden.append(changed)
-    before, after = float(asked.quick(asked.x)), asked.quick(torch.cat(hidden))
-    none = float(asked.quick(cloud))
-    limit = min(0.0, before - 1) if before <= 0 else 0.0  # log odds: below 0 it is no longer the answer
-    limit = limit if none < limit else (before + none) / 2  # of values and distances: half of what the picture says
+    before, none, after = float(asked.quick(asked.x)), float(asked.quick(cloud)), asked.quick(torch.cat(hidden))
+    limit = 0.0 if none < 0 < before else (before + none) / 2  # log odds of 0; of values and distances half of what the contents say
     return [bool(value < limit) for value in after]
