@@ -211,5 +211,7 @@ def test_the_command(model: Model, photo: Path, tmp_path: Path, capsys: pytest.C
         assert drawn.width > drawn.height
     code, _, err = run("explain", tmp_path / "m.onelook", photo)
     assert (code, "which one? there are kind, own, who" in err) == (2, True)
+    code, _, err = run("explain", tmp_path / "m.onelook", "--head", "kind", "--over", photo.parent, "--out", "x.png", "--about", "flower")
+    assert (code, "--about, --out: of one picture" in err) == (2, True)
     code, out, _ = run("explain", "efficientnet_lite0", photo, "--no-trust", "--method", "occlusion")
     assert (code, "imagenet says" in out, "occlusion on pixels" in out) == (0, True, True)

@@ -124,6 +124,9 @@ def test_the_command(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     code, out, _ = run("filters", "efficientnet_lite0", "--out", tmp_path / "k.png")
     assert (code, "32 of 3 x 3" in out) == (0, True)
     assert run("filters", photo, "--kernel", "sable")[0] == 2
+    assert run("filters", photo, photo)[0] == 2
+    Image.new("RGB", (4200, 4100), (9, 90, 200)).save(tmp_path / "large.png")
+    assert run("filters", tmp_path / "large.png", "--out", tmp_path / "l.png")[0] == 0
     code, _, err = run("filters", photo, "--padding", "much")
     assert (code, "use valid, same or a number" in err) == (2, True)
     assert first_kernels(nn.Sequential(nn.ReLU(), nn.Conv2d(3, 4, 5))).shape == (4, 3, 5, 5)

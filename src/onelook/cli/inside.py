@@ -37,14 +37,14 @@ def anatomy(
     from onelook.inside.anatomy import anatomy as of_name
     from onelook.inside.anatomy import anatomy_of_model
 
+    if over is not None and report is None:
+        raise OnelookError("--over: what excites units is drawn on a page: add --report DIR (or see onelook patches)")
     model = _model(network, weights) if over is not None or network.endswith(".onelook") else None
     found = anatomy_of_model(model, size) if model is not None and model.heads else of_name(network, size)
     if report is not None:
         from onelook.report.inside import write_anatomy
 
         write_anatomy(report, found, _seen(model, over, quiet) if model is not None and over is not None else ())
-    elif over is not None:
-        raise OnelookError("--over: what excites units is drawn on a page: add --report DIR (or see onelook patches)")
     if json:
         emit(found.to_json())
     else:
@@ -79,6 +79,8 @@ def filters(
     if not is_picture(Path(sources[0])):
         _first_filters(sources, out, weights, json, quiet)
         return
+    if len(sources) > 1:
+        raise OnelookError(f"{' '.join(sources[1:])}: a filter is laid on one picture at a time")
     values, wanted = grey(open_picture(sources[0])), find_kernel(kernel)
     if learn:
         stages = learn_kernel(values, wanted)
@@ -167,9 +169,11 @@ def patches(
         return
     for one in found.refused:
         say(f"{one.path}: {one.reason}")
-    field = "the whole picture" if found.field is None else f"{found.field} pixels"
     dead = f", {found.dead} of them dead (above 0 in no picture)" if found.dead else ""
-    say(f"{layer}: {len(found.units)} units{dead}, {found.pictures} pictures; a place sees {field}" + (f"; sheet: {out}" if out else ""))
+    say(
+        f"{layer}: {len(found.units)} units{dead}, {found.pictures} pictures; a place sees {found.sees}"
+        + (f"; sheet: {out}" if out else "")
+    )
     for unit in found.units[:SHOWN] if out is None else ():
         say(f"unit {unit.unit}: " + ", ".join(f"{patch.path.name} {patch.value:.2f}" for patch in unit.patches[:3]))
 
@@ -234,6 +238,12 @@ def explain(
     from onelook.inside.explain import explain as run
     from onelook.report.inside import explained
 
+    alone = {"PICTURE": picture, "--about": about, "--other": other, "--layer": layer, "--out": out, "--method": method != "auto"}
+    given = [option for option, value in alone.items() if value]
+    if over is not None and given:
+        raise OnelookError(f"{', '.join(given)}: of one picture; --over DATA asks of many, by hirescam, and draws on a page (--report)")
+    if over is None and report is not None:
+        raise OnelookError("--report: a page is made of many pictures (--over DATA); one is drawn by --out FILE.png")
     model = _model(network, weights)
     name = head or _only(model)
     if over is not None:
@@ -255,7 +265,7 @@ def explain(
 
 def _explain_over(model: "Model", name: str, over: Path, report: Path | None, json: bool, quiet: bool) -> None:
     from onelook.data.pictures import find_pictures
-    from onelook.inside.over import explain_over
+    from onelook.inside.over import GROUP_HEADER, explain_over
     from onelook.report.inside import write_over
 
     groups = explain_over(model, name, list(find_pictures([over])), progress=progress(quiet))
@@ -264,8 +274,7 @@ def _explain_over(model: "Model", name: str, over: Path, report: Path | None, js
     if json:
         emit({"head": name, "groups": [group.to_json() for group in groups]})
         return
-    header = ["answer", "pictures", "where most lies", "times even", "answers change if hidden", "if others are"]
-    table(header, [group.row() for group in groups], title=f"{name}: where it looks, in groups of pictures alike")
+    table(GROUP_HEADER, [group.row() for group in groups], title=f"{name}: where it looks, in groups of pictures alike")
     for group in groups:
         if group.suspicious:
             say(f"look at it: what lies {group.where} decides that {len(group.paths)} pictures are {group.claim} (as {group.paths[0]})")
@@ -309,9 +318,10 @@ def _seen(model: "Model", over: Path, quiet: bool) -> "list[tuple[Patches, list[
 
 
 def _show(found: "Anatomy", every: bool) -> None:
-    header = ["layer", "type", "output", "numbers", "parameters", "MACs", "field", "stride"]
-    table(header, found.rows(every), title=f"{found.name}, input {' x '.join(map(str, found.input))}")
-    table(["kind", "layers", "parameters", "MACs"], [[str(cell) for cell in row] for row in found.kind_rows()])
+    from onelook.inside.anatomy import HEADER, KIND_HEADER
+
+    table(HEADER, found.rows(every), title=f"{found.name}, input {' x '.join(map(str, found.input))}")
+    table(KIND_HEADER, found.kind_rows())
     say(
         f"{found.parameters:,} parameters, {found.macs:,} multiply-accumulates ({2 * found.macs:,} FLOPs) a picture, of convolutions and "
         "matrix products without biases. Field: pixels that a place sees; whole: all; *: its paths have several centres."

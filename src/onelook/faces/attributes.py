@@ -53,11 +53,12 @@ class AttributeReader:
 
     def __call__(self, picture: Image.Image) -> list[Attributes]:
         """Of an upright RGB picture, the surest face first."""
-        return [self._of(picture, face.box) for face in self._find(picture)]
+        pixels = np.ascontiguousarray(picture)
+        return [self._of(pixels, face.box) for face in self._find(picture)]
 
-    def _of(self, picture: Image.Image, box: tuple[float, float, float, float]) -> Attributes:
-        ages = _classes(self._ages, self._landmarks.chip(picture, box, AGE_SIDE, MARGIN))
-        genders = _classes(self._genders, self._landmarks.chip(picture, box, GENDER_SIDE, MARGIN))
+    def _of(self, pixels: np.ndarray, box: tuple[float, float, float, float]) -> Attributes:
+        ages = _classes(self._ages, self._landmarks.chip(pixels, box, AGE_SIDE, MARGIN))
+        genders = _classes(self._genders, self._landmarks.chip(pixels, box, GENDER_SIDE, MARGIN))
         age = float(ages @ YEARS)
         spread = float(np.sqrt(ages @ (YEARS - age) ** 2))
         best = int(genders.argmax())

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from onelook.faces.files import LANDMARKS, FacesMissing, package_file
 
@@ -43,9 +42,8 @@ class Landmarks:
         """dlib's points of the face in a box (xyxy) of RGB pixels (H, W, 3)."""
         return self._predictor(pixels, load_dlib().rectangle(*(round(value) for value in square_of(box))))
 
-    def chip(self, picture: Image.Image, box: Box, side: int, margin: float) -> np.ndarray:
-        """A face turned upright and cut out: RGB (side, side, 3); ``margin``: as dlib counts its padding."""
-        pixels = np.ascontiguousarray(picture)
+    def chip(self, pixels: np.ndarray, box: Box, side: int, margin: float) -> np.ndarray:
+        """A face of RGB pixels (H, W, 3) turned upright and cut out: (side, side, 3); ``margin``: as dlib counts its padding."""
         return np.asarray(load_dlib().get_face_chip(pixels, self(pixels, box), side, margin))
 
     @cached_property

@@ -75,8 +75,8 @@ class FaceSubjects(Subjects):
         return Encoder("dlib", f"dlib-{ENCODER.size}-{LANDMARKS.size}-{LOWER}-{SIDE}", 128, ENCODER.licence)
 
     def __call__(self, picture: Image.Image) -> list[Subject]:
-        faces = self.find(picture)
-        crops = [self.landmarks.chip(picture, face.box, CROP, MARGIN) for face in faces]
+        faces, pixels = self.find(picture), np.ascontiguousarray(picture)
+        crops = [self.landmarks.chip(pixels, face.box, CROP, MARGIN) for face in faces]
         vectors = np.array(self._network.compute_face_descriptor(crops), dtype=np.float32) if crops else np.zeros((0, 128))
         vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return [Subject(face.box, face.score, vector) for face, vector in zip(faces, vectors, strict=True)]

@@ -22,6 +22,8 @@ from onelook.inside.trace import Step, trace
 from onelook.looks.features import summarize, union
 from onelook.model import Model
 
+HEADER = ("layer", "type", "output", "numbers", "parameters", "MACs", "field", "stride")
+KIND_HEADER = ("kind", "layers", "parameters", "MACs")
 JOINTS = ("cat", "add", "add_")  # where paths meet
 POOLS = ("max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "mean")
 SHOWN = ("Conv", "Linear", "Pool", "LSTM", "Attention")  # kinds of layers that a short table has, by a part of their names
@@ -142,6 +144,8 @@ def anatomy_of_model(model: Model, size: int | None = None) -> Anatomy:
             maps = {PIXELS: x, **dict(zip(model.backbone.strides, outputs, strict=False))}
             needs = union(head.needs for head in heads.values())
             look = summarize(maps, outputs[-1], [geometry.place(geometry.size, geometry.size)], needs, model.backbone.embed)
+            boxes = torch.tensor([0.0, 0.0, geometry.size, geometry.size], device=x.device).expand(1, max(1, needs.regions), 4)
+            look = replace(look, regions=boxes)  # for heads that read proposed ones, whichever
             return [head(look) for head in heads.values() if not head.core.crops]
 
     return _anatomy(whole, Pass(), (3, geometry.size, geometry.size), repr(model))

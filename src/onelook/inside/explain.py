@@ -5,7 +5,7 @@
 - gradcam: Selvaraju et al. 2017, "Grad-CAM", section 3: weighted by the mean gradient instead; of one box among alike ones it names all.
 - integrated_gradients: Sundararajan, Taly, Yan 2017, from a picture of the mean colour (captum's), summed over colours.
 - occlusion: Zeiler, Fergus 2013, section 4.2: what the answer loses where a square is hidden (captum's).
-- guided: Springenberg et al. 2014 (``rectifiers.py``). It looks sharp, and hardly depends on the weights: the test says so.
+- guided: Springenberg et al. 2014 (``rectifiers.py``). It looks sharp; Adebayo et al. found it to depend little on the weights.
 
 The test: with the network's weights shuffled the map must become another one (Adebayo et al. 2018, "Sanity checks for saliency maps"). And
 what the map names must matter: deletion and insertion (Petsiuk, Das, Saenko 2018, "RISE", section 4.3) beside those of a random map, as
@@ -126,7 +126,7 @@ def explain(
 ) -> Explanation:  # fmt: skip
     """Why head ``name`` says of a picture what it says above all, or what it says of ``about``, a class or a point.
 
-    ``other``: the picture that it is compared with, of heads that compare two. ``layer``: a stage, for Grad-CAM. Raises HeadError,
+    ``other``: the picture that it is compared with, of heads that compare two. ``layer``: the stage whose maps are read. Raises HeadError,
     PictureError.
     """
     asked = ask(model, name, Path(path), about, None if other is None else Path(other))
@@ -135,7 +135,7 @@ def explain(
     begun = time.perf_counter()
     values = METHODS[chosen](asked, stride)
     seconds = time.perf_counter() - begun
-    where = f"stride{stride}" if chosen in (hirescam.__name__, gradcam.__name__) else "pixels"
+    where = f"stride{stride}" if chosen in ("hirescam", "gradcam") else "pixels"
     found = _trust(asked, chosen, stride, values) if trust else None
     place = asked.claim.place
     shown = _over_picture(values, asked.pixels.placement)

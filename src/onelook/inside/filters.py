@@ -63,6 +63,11 @@ def same_padding(f: int) -> int:
     return (f - 1) // 2
 
 
+def places_around(padding: Padding, f: int) -> int:
+    """How many places "valid", "same" or a number puts on each side for a filter of size f."""
+    return same_padding(f) if padding == "same" else 0 if padding == "valid" else padding
+
+
 def convolve(values: Tensor, kernel: Tensor, padding: Padding = "valid", stride: int = 1, flip: bool = False) -> Tensor:
     """Values (C, H, W) or (H, W) by one kernel (f, g), for every channel, or (C, f, g) -> (H', W'): the sum over channels.
 
@@ -73,7 +78,7 @@ def convolve(values: Tensor, kernel: Tensor, padding: Padding = "valid", stride:
     if len(kernel) != len(values):
         raise OnelookError(f"a kernel of {len(kernel)} channels on values of {len(values)}")
     kernel = kernel.flip(1, 2) if flip else kernel
-    pads = [same_padding(side) if padding == "same" else 0 if padding == "valid" else padding for side in kernel.shape[1:]]
+    pads = [places_around(padding, side) for side in kernel.shape[1:]]
     for n, f, pad in zip(values.shape[1:], kernel.shape[1:], pads, strict=True):
         output_size(n, f, pad, stride)
     return functional.conv2d(values[None].to(kernel), kernel[None], stride=stride, padding=pads)[0, 0]
@@ -160,6 +165,6 @@ def words_of(shape: Sequence[int], kernel: Sequence[int], padding: Padding, stri
     """The sizes as a formula: 6 x 6 by 3 x 3, padding 0, stride 1: floor((6 + 0 - 3) / 1) + 1 = 4, and so on."""
     parts = []
     for n, f in zip(shape, kernel, strict=True):
-        pad = same_padding(f) if padding == "same" else 0 if padding == "valid" else padding
+        pad = places_around(padding, f)
         parts.append(f"floor(({n} + 2 x {pad} - {f}) / {stride}) + 1 = {output_size(n, f, pad, stride)}")
     return "; ".join(parts)

@@ -31,6 +31,7 @@ MOST, LEAST = 200, 6  # pictures that are looked at; pictures of a claim that ar
 GROUPS = (2, 3, 4)
 CLEAR = 0.25  # silhouette from which groups are believed
 ELSEWHERE = 8  # other places that are hidden for comparison
+GROUP_HEADER = ("answer", "pictures", "where most lies", "times even", "answers change if it is hidden", "if other places are")
 CORNERS = (("top", "middle", "bottom"), ("left", "middle", "right"))
 
 

@@ -68,6 +68,11 @@ class Patches:
     refused: tuple[Refused, ...]
 
     @property
+    def sees(self) -> str:
+        """What a place sees, in words."""
+        return "the whole picture" if self.field is None else f"{self.field} pixels"
+
+    @property
     def dead(self) -> int:
         """How many units are above 0 in no picture: behind a rectifier they never say anything."""
         return sum(unit.patches[0].value <= 0 for unit in self.units)

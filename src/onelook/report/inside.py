@@ -8,22 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 from onelook.answers.canvas import GREY, INK, PAPER, font, with_caption
 from onelook.data.pictures import open_picture
-from onelook.inside.anatomy import Anatomy
+from onelook.inside.anatomy import HEADER, KIND_HEADER, Anatomy
 from onelook.inside.deconvnet import Reconstruction
 from onelook.inside.explain import Explanation
 from onelook.inside.filters import Learned, convolve
-from onelook.inside.over import Group
+from onelook.inside.over import GROUP_HEADER, Group
 from onelook.inside.patches import Patch, Patches, Unit
 from onelook.metrics.judge import Table
 from onelook.report.page import Section, shown, write_page
-
-HEADER = ("layer", "type", "output", "numbers", "parameters", "MACs", "field", "stride")
 
 
 def write_anatomy(
@@ -39,19 +38,20 @@ def write_anatomy(
     kinds = tuple(tuple(row) for row in found.kind_rows())
     lead = f"{found.parameters:,} parameters, {found.macs:,} multiply-accumulates for an input of {' x '.join(map(str, found.input))}."
     note = "A multiply-accumulate (MAC) is two FLOPs; of convolutions and matrix products. Field: pixels of the input that a place sees."
-    sections = [Section("By kind", table=Table("", ("kind", "layers", "parameters", "MACs"), kinds))]
+    sections = [Section("By kind", table=Table("", KIND_HEADER, kinds))]
     sections += [_layer_section(patches, sent) for patches, sent in seen]
     sections.append(Section("Layer by layer", table=Table("", HEADER, rows, shades=shades), note=note, folded=bool(seen)))
     return write_page(folder, f"Anatomy of {found.name}", lead, sections)
 
 
 def _layer_section(found: Patches, sent: Sequence[tuple[Unit, Sequence[Reconstruction]]]) -> Section:
-    field = "the whole picture" if found.field is None else f"{found.field} pixels"
     dead = f", {found.dead} dead" if found.dead else ""
     sheets = [shown(patch_sheet(replace(found, units=found.units[:UNITS])), "patches", "", WIDE)]
     sheets += [shown(deconvnet_sheet(found.layer, sent), "reconstructions", "", WIDE)] if sent else []
     note = "" if sent else "What made units active cannot be sent back in this network: it has other activations than rectifiers."
-    return Section(f"{found.layer}: {len(found.units)} units{dead}, a place sees {field}", sheets=tuple(sheets), note=note, folded=True)
+    return Section(
+        f"{found.layer}: {len(found.units)} units{dead}, a place sees {found.sees}", sheets=tuple(sheets), note=note, folded=True
+    )
 
 
 def response(values: Tensor) -> Image.Image:
@@ -76,7 +76,7 @@ def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
 
 
 def learning_strip(stages: Sequence[Learned], values: Tensor, wanted: Tensor) -> Image.Image:
-    """A kernel on its way, what it gives of a picture below it, and at the end what was wanted."""
+    """A kernel on its way, what it gives of a picture beside it, and at the end what was wanted."""
     names = [f"step {one.step}: {one.loss:.1e}" for one in stages] + ["wanted"]
     kernels = [*(one.kernel for one in stages), wanted]
     squares = [[[_enlarged(response(kernel))], [_enlarged(response(convolve(values, kernel)))]] for kernel in kernels]
@@ -107,7 +107,6 @@ def explained(found: Explanation) -> Image.Image:
 
 def write_over(folder: Path, head: str, source: Path, groups: Sequence[Group]) -> Path:
     """Write ``folder``/index.html: where a head looks, group by group. Raises DiskError."""
-    header = ("answer", "pictures", "where most lies", "times even", "answers change if it is hidden", "if other places are")
     rows = tuple(tuple(group.row()) for group in groups)
     doubtful = [number for number, group in enumerate(groups) if group.suspicious]
     said = (
@@ -116,7 +115,7 @@ def write_over(folder: Path, head: str, source: Path, groups: Sequence[Group]) -
         else "In no group does one place decide by itself."
     )
     note = "Pictures of one answer whose maps are alike. The place that a group's mean map names most is hidden in all its pictures."
-    sections = [Section("Groups", table=Table("", header, rows, chosen=doubtful[0] if doubtful else -1), note=note)]
+    sections = [Section("Groups", table=Table("", GROUP_HEADER, rows, chosen=doubtful[0] if doubtful else -1), note=note)]
     for group in groups:
         mean = Image.fromarray((255 * _inferno(group.mean / group.mean.max().clamp_min(1e-12))).astype("uint8"))
         pictures = [shown(mean.resize((224, 224), Image.Resampling.BICUBIC), "mean map", f"{len(group.paths)} pictures")]
@@ -163,8 +162,7 @@ def patch_sheet(found: Patches, columns: int = 8) -> Image.Image:
     """The regions of every unit as a square of nine, the units side by side."""
     crops = _crops([patch for unit in found.units for patch in unit.patches])
     squares = [[[crops[patch] for patch in unit.patches]] for unit in found.units]
-    field = "the whole picture" if found.field is None else f"{found.field} pixels"
-    title = f"{found.layer}: what excites its units most, of {found.pictures} pictures; a place sees {field}"
+    title = f"{found.layer}: what excites its units most, of {found.pictures} pictures; a place sees {found.sees}"
     return _sheet(title, [f"unit {unit.unit}" for unit in found.units], squares, columns)
 
 
@@ -229,6 +227,7 @@ def _pixels(values: Tensor) -> Image.Image:
 
 def _signed(values: Tensor) -> Image.Image:
     """Signed values (3, h, w) around grey; all but the largest hundredth keep their differences."""
-    limit = values.abs().flatten().double().quantile(0.99).float() if values.numel() > LEAST_CUT else values.abs().max()
-    lit = 0.5 + values / (2 * limit.clamp_min(1e-12))
+    sizes = values.abs().numpy()  # torch's quantile takes no large pictures
+    limit = float(np.quantile(sizes, 0.99) if sizes.size > LEAST_CUT else sizes.max())
+    lit = 0.5 + values / (2 * max(limit, 1e-12))
     return _pixels((255 * lit.clamp(0, 1).permute(1, 2, 0)).round().to(torch.uint8))
