@@ -128,7 +128,7 @@ def test_mistakes_are_one_line(places: tuple[Path, Path], tmp_path: Path, run: R
         (("enroll", tmp_path / "g", "ada", tmp_path / "none.jpg", *encoder), "No such file"),
         (("verify", picture, picture, "--encoder", "nobody"), "neither dlib nor FILE.onelook:HEAD"),
         (("verify", picture, picture, "--encoder", f"{model}:nobody"), "no head 'nobody'"),
-        (("eval", tmp_path), "no pictures in folders"),
+        (("eval", tmp_path, *encoder), "no pictures in folders"),
     ):
         code, out, err = run(*arguments)
         assert code in (2, 3)
