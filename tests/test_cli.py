@@ -15,6 +15,8 @@ from PIL import Image
 from onelook import read
 from onelook.cli import app, main
 from onelook.data.pictures import open_picture
+from onelook.style import feedforward
+from onelook.style.feedforward import StyleFile
 from onelook.training import dense
 from tests.conftest import write_crops, write_masks, write_places, write_scenes
 
@@ -310,6 +312,7 @@ def commands() -> list[list[str]]:
         ["patches"],
         ["deconvnet"],
         ["explain"],
+        ["style"],
         ["retrain"],
         ["bench"],
         ["doctor"],
@@ -319,7 +322,7 @@ def commands() -> list[list[str]]:
     found += [["head", name] for name in ("list", "rename", "remove", "copy")]
     found += [["data", name] for name in ("check", "convert", "browse", "views")] + [["cache", "list"], ["cache", "clear"]]
     verbs = ("enroll", "identify", "verify", "eval", "list", "rename", "remove", "export", "merge", "crop", "attributes", "blur")
-    return [*found, *(["faces", name] for name in verbs)]
+    return [*found, *(["faces", name] for name in verbs), ["style", "train"], ["style", "apply"]]
 
 
 def test_every_command_is_listed() -> None:
@@ -363,10 +366,12 @@ def commands_of(file: Path) -> list[str]:
 
 
 def readme_commands() -> list[Any]:
-    """Those of the README, and (slow) those of the guide to looking inside that are not there."""
+    """Those of the README, and those of two guides that are not there; what trains long, and the guides, are slow tests."""
     first = commands_of(README)
-    guide = [line for line in commands_of(README.parent / "docs" / "inside.md") if line not in first]
-    return [*first, *(pytest.param(line, marks=pytest.mark.slow) for line in guide)]
+    long = re.compile(r"--task segment|--budget|weights\.csv|--name kind")
+    guides = [line for name in ("inside.md", "style.md") for line in commands_of(README.parent / "docs" / name)]
+    guide = [line for line in guides if line not in first]
+    return [pytest.param(line, marks=pytest.mark.slow) if line in guide or long.search(line) else line for line in first + guide]
 
 
 @pytest.mark.parametrize("line", readme_commands())
@@ -374,7 +379,8 @@ def test_readme_commands(run: Run, photos: Path, trained: Path, tmp_path: Path, 
     """Every command of the README, run as written in a folder that has what it names (smaller pictures, a trained model)."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").symlink_to(photos)
-    Image.open(next(photos.rglob("*.png"))).save("photo.jpg")
+    for name, picture in zip(("photo.jpg", "painting.jpg", "other.jpg"), sorted(photos.rglob("*.png")), strict=False):
+        Image.open(picture).save(name)
     (tmp_path / "test-photos").symlink_to(photos)
     write_scenes(tmp_path / "boxes", 12)
     write_scenes(tmp_path / "points", 12)
@@ -385,6 +391,12 @@ def test_readme_commands(run: Run, photos: Path, trained: Path, tmp_path: Path, 
     if " train " not in line:
         for name in ("mine.onelook", "photos.onelook"):
             Path(name).write_bytes(trained.read_bytes())
+    if "pixels.onelook:" in line:
+        assert run("train", "masks", "--task", "segment", "--name", "people", "--model", "pixels.onelook", "--freeze", "all")[0] == 0
+        Image.open(next(Path("masks/images").iterdir())).save("photo.jpg")
+    if "painter.style photos" in line:
+        StyleFile(feedforward.Painter(4, 1).eval(), "painting.jpg", "", "", 1, 1.0, 1, 64).save(Path("painter.style"))
+    line = line.replace("--budget 15m", "--budget 5s") if "style train" in line else line
     files = sorted(photos.rglob("*.png"))[:12]
     Path("weights.csv").write_text("path,weight\n" + "\n".join(f"{file},{number}" for number, file in enumerate(files)))
     code, _, err = run(*line.split()[1:])

@@ -69,6 +69,7 @@ class TestModelFiles:
 
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(data=st.data())
+    @pytest.mark.slow
     def test_an_edited_header_is_a_message_not_a_traceback(self, saved: Path, tmp_path: Path, data: st.DataObject) -> None:
         content = saved.read_bytes()
         _, facts = header_of(content)
@@ -177,6 +178,7 @@ def test_two_trainings_into_one_file(tmp_path: Path) -> None:
         assert names == {"first", "one", "same", "same-2"}
 
 
+@pytest.mark.slow
 def test_a_termination_is_an_interruption(tmp_path: Path, cache_root: Path) -> None:
     write_crops(tmp_path / "photos", 24)
     command = [

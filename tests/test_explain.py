@@ -41,6 +41,7 @@ def photo(photos: Path) -> Path:
 
 
 @pytest.mark.parametrize("head", ["kind", "own"])
+@pytest.mark.slow
 def test_gradcam_against_captum(model: Model, photo: Path, head: str) -> None:
     """The same map, whether the stage is shared or the head's own; captum runs everything in torch."""
     asked = ask(model, head, photo)

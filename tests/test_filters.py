@@ -105,6 +105,7 @@ def test_spectra() -> None:
     assert spectrum(torch.stack([torch.ones(3, 5, 5), torch.zeros(3, 5, 5)])).dead == 0.5
 
 
+@pytest.mark.slow
 def test_the_command(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stop:

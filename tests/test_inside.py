@@ -179,6 +179,7 @@ def test_a_layer_before_any_rectifier() -> None:
         send_back(backbone, Layer("stride2", backbone.stages[0]), torch.randn(1, 3, 32, 32), 0, [(0, 0)])
 
 
+@pytest.mark.slow
 def test_the_commands(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stop:

@@ -85,6 +85,7 @@ def test_two_runs_with_one_seed_give_equal_files(lite0: Backbone, photos: Path, 
     assert files[0] == files[1]
 
 
+@pytest.mark.slow
 def test_regress_and_several_labels(model: Model, sizes_table: Path, photos: Path) -> None:
     fitted = model.fit("width", read(sizes_table, task="regress", columns=["width"]), head="regress", freeze="all")
     assert fitted.trained.held_out["n"] == 24

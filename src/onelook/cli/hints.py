@@ -18,10 +18,12 @@ HINTS = {
     "--project": "the model file is named by --model, a page by --report",
 }
 
+OWN = {"style": ("--resume",)}  # what a command has under such a name
+
 
 def hint(arguments: Sequence[str]) -> str:
     """One line for the first option of another tool among the arguments; empty if there is none, or a head has an option of this name."""
-    words = [argument.split("=")[0] for argument in arguments]
+    words = [argument.split("=")[0] for argument in arguments if argument not in OWN.get(arguments[0], ())]
     word = next((word for word in words if word in HINTS), None)
     if word is None:
         return ""

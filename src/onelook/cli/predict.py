@@ -38,7 +38,7 @@ def predict(
 
     Example: onelook predict photos/ --model mine.onelook --json
     """
-    from onelook.answers.canvas import save_picture
+    from onelook.answers.canvas import save_picture, unused
     from onelook.answers.mask_files import save_masks
     from onelook.answers.table_file import TableFile
     from onelook.data.pictures import open_picture
@@ -70,9 +70,9 @@ def predict(
             if not json and not quiet:
                 say(f"{answers.path}: {answers}")
             if draw is not None:
-                save_picture(answers.draw(), _unused(draw / f"{answers.path.stem}.png", written))
+                save_picture(answers.draw(), unused(draw / f"{answers.path.stem}.png", written))
             if masks is not None:
-                save_masks(answers, masks, _unused(masks / f"{answers.path.stem}.png", written))
+                save_masks(answers, masks, unused(masks / f"{answers.path.stem}.png", written))
     if count == 0:
         raise DataError(f"{' '.join(pictures)}: no pictures found")
     if failed:
@@ -85,21 +85,3 @@ def _from_stdin() -> list[Any]:
     if b"\0" in content[:8000]:
         return [content]
     return [line for line in os.fsdecode(content).splitlines() if line.strip()]
-
-
-def _unused(path: Path, written: set[Path]) -> Path:
-    """``path``, or the same with a number if this run has written one of that name already; it is added to ``written``.
-
-    Raises DataError where a file is there that onelook did not write.
-    """
-    from onelook.answers.canvas import is_ours
-    from onelook.errors import DataError
-
-    free, number = path, 1
-    while free in written:
-        number += 1
-        free = path.with_name(f"{path.stem}~{number}{path.suffix}")
-    if free.exists() and not is_ours(free):
-        raise DataError(f"{free}: is there already and was not written by onelook; name another folder")
-    written.add(free)
-    return free

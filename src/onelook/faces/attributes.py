@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from onelook.faces.files import AGES, GENDERS, PackageFile, package_file
+from onelook.backbones.packages import PackageFile, package_file
+from onelook.faces.files import AGES, GENDERS
 from onelook.faces.finder import face_finder
 from onelook.faces.landmarks import Landmarks
 from onelook.facts import Facts

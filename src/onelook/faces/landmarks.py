@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from onelook.faces.files import LANDMARKS, FacesMissing, package_file
+from onelook.backbones.packages import PackageMissing, package_file
+from onelook.faces.files import FACES, LANDMARKS
 
 LOWER, SIDE = 0.068, 0.852  # of the square: below the box's middle, and its side, in heights of the box
 
@@ -19,11 +20,11 @@ Box = tuple[float, float, float, float]
 
 
 def load_dlib() -> Any:
-    """The module. Raises FacesMissing."""
+    """The module. Raises PackageMissing."""
     try:
         import dlib
     except ImportError as error:
-        raise FacesMissing(f'dlib is not installed ({error}); run: pip install "onelook[faces]"') from error
+        raise PackageMissing(f"dlib is not installed ({error}); run: {FACES}") from error
     return dlib
 
 

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from onelook.backbones.packages import package_file
 from onelook.data.pictures import open_picture
 from onelook.errors import HeadError, OnelookError
-from onelook.faces.files import ENCODER, LANDMARKS, package_file
+from onelook.faces.files import ENCODER, LANDMARKS
 from onelook.faces.finder import face_finder
 from onelook.faces.gallery import Encoder
 from onelook.faces.landmarks import LOWER, SIDE, Landmarks, load_dlib

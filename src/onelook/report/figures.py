@@ -27,6 +27,19 @@ def learning_curves(steps: Sequence[tuple[str, Step]]) -> str:
     return _svg(figure, "learning")
 
 
+def style_curve(curve: Sequence[tuple[int, int, dict[str, float]]]) -> str:
+    """Every weighted loss of a painting, (longer side, step, losses), on a logarithmic axis; a line where the picture grows."""
+    figure, axes = _blank(6.5, 3.4, "step", "weighted loss")
+    for name in curve[-1][2]:
+        axes.plot(range(1, len(curve) + 1), [max(losses[name], 1e-9) for _, _, losses in curve], linewidth=1.2, label=name)
+    for place in range(1, len(curve)):
+        if curve[place][0] != curve[place - 1][0]:
+            axes.axvline(place + 0.5, color=GREY, linewidth=0.8, linestyle=":")
+    axes.set_yscale("log")
+    axes.legend(frameon=False, fontsize=7, ncols=2)
+    return _svg(figure, "style")
+
+
 def search_plot(names: Sequence[str], values: Sequence[float], intervals: Sequence[tuple[float, float]], chosen: int, metric: str) -> str:
     """The headline figure of every trial with its 95 % interval, from cheap (top) to dear; the chosen one in colour."""
     figure, axes = _blank(6.5, 0.6 + 0.36 * len(names), metric, "")

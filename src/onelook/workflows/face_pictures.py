@@ -42,7 +42,7 @@ def _square(picture: Image.Image, box: tuple[float, float, float, float]) -> Ima
 
 
 def attributes(items: Iterable[Path | str]) -> Iterator[tuple[Path, list[Attributes] | str]]:
-    """What is guessed of every face of each picture, in order, lazily; a text: why it cannot be said. Raises FacesMissing."""
+    """What is guessed of every face of each picture, in order, lazily; a text: why it cannot be said. Raises PackageMissing."""
     read = AttributeReader()
     for path in find_pictures(items):
         try:

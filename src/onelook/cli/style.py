@@ -1,0 +1,318 @@
+"""``onelook style``: paint a photo in the style of paintings; ``style train`` and ``style apply``: a painter of your own."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from onelook.cli.options import Json, Quiet, Report, Seed, Weights, done, duration, emit, names, progress, say
+from onelook.errors import OnelookError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from onelook.style.paint import Painting
+    from onelook.style.painter import Step
+    from onelook.style.recipe import Recipe
+
+INTERRUPTED = 130
+PAINT = "paint"  # the command that is meant where none is named
+
+
+class _Painting(TyperGroup):
+    """A group whose first word may be a picture, which is then painted."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands:  # also --help: what can be said of a painting
+            args = [PAINT, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_Painting, no_args_is_help=True,
+    help="Paint a photo in the style of paintings; train a painter of your own.",
+)  # fmt: skip
+
+
+@app.callback()
+def _group() -> None:
+    """Paint a photo in the style of paintings."""
+
+
+@app.command()
+def paint(
+    content: Annotated[Path, typer.Argument(metavar="PHOTO", help="What is painted.")],
+    styles: Annotated[list[Path], typer.Argument(metavar="PAINTING...", help="Pictures that lend their style.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where the painting goes.")] = Path("painted.png"),
+    size: Annotated[int | None, typer.Option(min=1, help="Pixels of the longer side (default: 512, or the photo's if less).")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of all sizes together (default: 100 at each).")] = None,
+    strength: Annotated[float, typer.Option(help="0: the photo, 1: style alone.")] = 0.7,
+    alpha: Annotated[float | None, typer.Option(help="Weight of the paper's content loss, with --beta, instead of --strength.")] = None,
+    beta: Annotated[float | None, typer.Option(help="Weight of the paper's style loss.")] = None,
+    init: Annotated[str, typer.Option(metavar="content|style|noise|instant", help="What is begun with.")] = "content",
+    color: Annotated[
+        str, typer.Option(metavar="style|keep|match", help="keep: paint brightness only; match: a painting in the photo's colours.")
+    ] = "style",
+    blend: Annotated[str | None, typer.Option(metavar="W,W", help="Weights of several paintings (default: alike).")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="FILE.onelook:HEAD=CLASS", help="Where the first painting belongs (again: the second ...).")
+    ] = None,
+    network: Annotated[
+        str, typer.Option(rich_help_panel="Network", help="efficientnet_lite0, hed, instant, vgg19 with --weights, or any backbone.")
+    ] = "efficientnet_lite0",
+    weights: Weights = None,
+    style_layers: Annotated[
+        str | None, typer.Option(metavar="LAYER[:W],...", rich_help_panel="Network", help="Layers of style, with weights.")
+    ] = None,
+    content_layers: Annotated[
+        str | None, typer.Option(metavar="LAYER[:W],...", rich_help_panel="Network", help="Layers of content, with weights.")
+    ] = None,
+    loss: Annotated[str, typer.Option(metavar="gram|wasserstein", rich_help_panel="Network", help="How style is compared.")] = "gram",
+    smooth: Annotated[float | None, typer.Option(rich_help_panel="Network", help="Weight of total variation.")] = None,
+    optimizer: Annotated[str, typer.Option(metavar="adam|lbfgs|descent", rich_help_panel="Network", help="How it goes downhill.")] = "adam",
+    tiles: Annotated[
+        int | None, typer.Option(min=256, rich_help_panel="Network", help="Pixels of a tile's side (default: as memory allows).")
+    ] = None,
+    preview: Annotated[int | None, typer.Option(min=1, metavar="N", help="Write the picture so far every N steps.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a painting that was interrupted.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how long and how large it will be, and paint nothing.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Paint a sheet: more layers of style down, less strength across.")] = False,
+    ladder: Annotated[bool, typer.Option("--ladder", help="Paint a sheet: every network that is here.")] = False,
+    report: Report = None,
+    seed: Seed = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Paint a photo in the style of one or more paintings. What it will take is said first; Ctrl-C keeps the best so far.
+
+    A painter of your own, for one style in one pass: onelook style train --help, onelook style apply --help.
+
+    Example: onelook style photo.jpg painting.jpg --out painted.jpg --size 512 --strength 0.7
+    """
+    from onelook.style.optimizers import OPTIMIZERS
+    from onelook.style.recipe import MEASURES, Recipe
+    from onelook.workflows.style import Place
+
+    for option, value, known in (
+        ("--init", init, ("content", "style", "noise", "instant")), ("--color", color, ("style", "keep", "match")),
+        ("--loss", loss, tuple(MEASURES)), ("--optimizer", optimizer, tuple(OPTIMIZERS)),
+    ):  # fmt: skip
+        if value not in known:
+            raise OnelookError(f"{option} {value}: use {', '.join(known)}")
+    _check_out(out)
+    recipe = Recipe(
+        size=size, steps=steps, strength=strength, alpha=alpha, beta=beta, network=network, weights_file=weights, init=init,  # type: ignore[arg-type]
+        colour=color, blend=_numbers("--blend", blend), masks=[Place.of(text).mask(content) for text in where or ()],  # type: ignore[arg-type]
+        content_layers=_layers("--content-layers", content_layers), style_layers=_layers("--style-layers", style_layers),
+        measure=loss, smooth=smooth, optimizer=optimizer, tiles=tiles, seed=seed,  # type: ignore[arg-type]
+    )  # fmt: skip
+    if sweep or ladder:
+        _sheets(content, styles, recipe, out, sweep, json, quiet)
+        return
+    painting = _painted(content, styles, recipe, out, preview, resume, dry_run, json, quiet)
+    if painting is None:
+        return
+    _keep(painting, out)
+    if report is not None:
+        _report(report, painting, content, styles)
+    facts = painting.to_json() | {"out": str(out)}
+    verdict = painting.verdict
+    text = f"{out}: {painting.picture.width} x {painting.picture.height}, {painting.steps} steps in {painting.seconds:.1f} s"
+    text += f"; style distance {verdict.style:.3f}, content distance {verdict.content:.3f} (judge: {painting.judge})"
+    done("\n".join([text, *painting.remarks]), facts, json, quiet)
+    if painting.stopped:
+        say_again = "" if quiet or json else f"; go on with --resume (its numbers are in {_unfinished(out)})"
+        progress(quiet).say(f"onelook: interrupted; {out} is the best so far{say_again}")
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def train(
+    style: Annotated[Path, typer.Argument(metavar="PAINTING", help="The style that is learned.")],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTOS...", help="Pictures, folders, globs to learn painting on.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The painter's file.")] = Path("painter.style"),
+    budget: Annotated[str, typer.Option(metavar="15m", help="How long it may learn.")] = "15m",
+    strength: Annotated[float, typer.Option(help="0: the photo, 1: style alone.")] = 0.7,
+    steady: Annotated[float, typer.Option(min=0, help="Weight of painting neighbouring frames of a film alike.")] = 0.0,
+    network: Annotated[str, typer.Option(rich_help_panel="Network", help="Whose features are learned from.")] = "efficientnet_lite0",
+    weights: Weights = None,
+    seed: Seed = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a painter of one style on your photos, which then paints any photo in one pass. Ctrl-C keeps what is learned.
+
+    Example: onelook style train painting.jpg photos/ --out painter.style --budget 15m
+    """
+    from onelook.style.recipe import Recipe
+    from onelook.workflows.style import train_painter
+
+    _check_out(out, "a file of another name")
+    seconds = duration(budget) or 0.0
+    recipe = Recipe(strength=strength, network=network, weights_file=weights)
+    found = train_painter(style, photos, out, recipe, seconds, steady=steady, seed=seed, progress=progress(quiet))
+    text = f"{out}: learned from {found['photos']} photos, {found['steps']} steps in {found['seconds']:.0f} s"
+    done(text, found, json, quiet)
+
+
+@app.command()
+def apply(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A painter that style train made.")],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Pictures, folders, globs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the paintings go.")] = Path("painted"),
+    size: Annotated[int | None, typer.Option(min=32, help="Pixels of the longer side (default: the photo's).")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Paint photos with a painter of your own, each in one pass; one that cannot be read gives an error line and exit code 3.
+
+    Example: onelook style apply painter.style photos/ --out painted
+    """
+    from onelook.workflows.style import apply_painter
+
+    failed = False
+    for result in apply_painter(file, photos, out, size):
+        failed = failed or "error" in result
+        if json:
+            emit(result)
+        elif "error" in result:
+            progress(quiet).say(f"onelook: {result['error']}")
+        elif not quiet:
+            say(f"{result['path']}: {result['out']}, {result['seconds']:.2f} s")
+    if failed:
+        raise typer.Exit(3)
+
+
+def _painted(
+    content: Path, styles: list[Path], recipe: "Recipe", out: Path, preview: int | None, resume: bool, dry_run: bool, json: bool,
+    quiet: bool,
+) -> "Painting | None":  # fmt: skip
+    """Say the forecast, then paint, showing how it goes; None where nothing was to be painted."""
+    from onelook.style.paint import INSTANT, carry_out, paint_instantly, plan
+
+    if recipe.network == INSTANT:
+        if dry_run or resume or preview:
+            raise OnelookError("--network instant paints in one pass: there is nothing to foresee, to resume or to preview")
+        return paint_instantly(content, styles, recipe)
+    unfinished = _unfinished(out)
+    if resume and not unfinished.exists():
+        raise OnelookError(f"--resume: there is no unfinished painting of {out}")
+    if unfinished.exists() and not resume:
+        unfinished.unlink()
+    planned = plan(content, styles, recipe)
+    ahead, last = planned.forecast, planned.painter.plan[-1]
+    if dry_run:
+        text = f"{out}: {last.width} x {last.height}, {planned.painter.total} steps: about {ahead.seconds:.0f} s and {ahead.mb:.0f} MB"
+        done(text + (f", {ahead.remark}" if ahead.remark else ""), planned.to_json(), json, quiet)
+        return None
+    shower = progress(quiet)
+    shower.say(f"about {ahead.seconds:.0f} s and {ahead.mb:.0f} MB" + (f", {ahead.remark}" if ahead.remark else ""))
+    with shower.task(f"painting {out.name}", planned.painter.total) as advance:
+
+        def show(step: "Step") -> None:
+            advance()
+            if preview and step.done % preview == 0 and step.done < step.total:
+                _save(planned.finish(step.picture()), out)
+
+        return carry_out(planned, keep=unfinished, callback=show)
+
+
+def _sheets(content: Path, styles: list[Path], recipe: "Recipe", out: Path, sweep: bool, json: bool, quiet: bool) -> None:
+    """Many paintings of one photo on one sheet."""
+    from onelook.report.style import said_of, sheet
+    from onelook.workflows import style as workflow
+
+    facts: list[dict[str, Any]] = []
+    rows: list[list[tuple[Image.Image | None, tuple[str, ...]]]] = [[]]
+    shower = progress(quiet)
+    if sweep:
+        for layers, strength, painting in workflow.sweep(content, styles, recipe):
+            facts.append(painting.to_json() | {"layers": layers, "strength": strength})
+            rows[-1].append((painting.picture, (f"{layers}, {strength}", said_of(painting)[0])))
+            shower.say(f"{layers}, {strength}: {said_of(painting)[0]}")
+            if len(rows[-1]) == len(workflow.RATIOS):
+                rows.append([])
+    else:
+        for name, found in workflow.ladder(content, styles, recipe):
+            if isinstance(found, str):
+                shower.say(f"{name}: {found}")
+                continue
+            facts.append(found.to_json())
+            rows[-1].append((found.picture, (name, *said_of(found))))
+            shower.say(f"{name}: {said_of(found)[0]}")
+    _save(sheet([row for row in rows if row]), out)
+    done(f"{out}: {len(facts)} paintings", {"out": str(out), "paintings": facts}, json, quiet)
+
+
+def _report(folder: Path, painting: "Painting", content: Path, styles: list[Path]) -> None:
+    from onelook.data.pictures import open_picture
+    from onelook.report.style import write_style
+
+    write_style(folder, painting, open_picture(content), [open_picture(style) for style in styles])
+
+
+def _keep(painting: "Painting", out: Path) -> None:
+    """Write the painting; where that fails, beside the system's other passing files, so that nothing is lost."""
+    import tempfile
+
+    try:
+        _save(painting.picture, out)
+    except OnelookError as error:
+        other = Path(tempfile.mkdtemp(prefix="onelook-")) / "painted.png"
+        _save(painting.picture, other)
+        raise OnelookError(f"{error}; the painting is in {other}") from error
+
+
+def _save(picture: "Image.Image", out: Path) -> None:
+    """Write a picture whole or not at all, so that a preview is never half a file."""
+    from onelook.answers.canvas import save_picture
+
+    partial = out.with_name(f".{out.stem}.partial{out.suffix}")
+    try:
+        save_picture(picture, partial)
+        partial.replace(out)
+    except OSError as error:
+        raise OnelookError(f"{out}: cannot be written ({error.strerror})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _check_out(out: Path, instead: str = "a .png or .jpg file in a folder of yours") -> None:
+    """Raise OnelookError, before anything is computed, where nothing can be written."""
+    from PIL import Image
+
+    Image.init()
+    if out.is_dir() or (instead.startswith("a .png") and out.suffix.lower() not in Image.registered_extensions()):
+        raise OnelookError(f"--out {out}: name {instead}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = out.with_name(f".{out.name}.partial")
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        raise OnelookError(f"--out {out}: cannot be written ({error.strerror}); name {instead}") from error
+
+
+def _unfinished(out: Path) -> Path:
+    """Where a painting that was interrupted waits."""
+    return out.with_name(f".{out.name}.unfinished")
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in names(text))
+    except ValueError:
+        raise OnelookError(f"{option} {text}: use numbers, as in 2,1") from None
+
+
+def _layers(option: str, text: str | None) -> dict[str, float]:
+    """Layers with weights of "relu1_1:0.5,relu2_1". Raises OnelookError."""
+    found = {}
+    for part in names(text):
+        layer, _, weight = part.partition(":")
+        try:
+            found[layer] = float(weight or 1)
+        except ValueError:
+            raise OnelookError(f"{option} {part}: {weight} is no number; use LAYER or LAYER:0.5") from None
+    return found

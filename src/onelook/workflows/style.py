@@ -1,0 +1,133 @@
+"""What the commands of style do beside painting: places from a head, sweeps of weights, the ladder of networks, training a painter.
+
+onelook style photo.jpg painting.jpg --sweep --out sweep.png
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from onelook.answers.canvas import save_picture, unused
+from onelook.answers.segmentation import Segmentation
+from onelook.backbones.weights import DEFAULT_BACKBONE
+from onelook.data.pictures import find_pictures, open_picture
+from onelook.deadline import Deadline
+from onelook.errors import BackboneError, DataError, HeadError, OnelookError, PictureError
+from onelook.facts import Facts
+from onelook.progress import Progress
+from onelook.style.feedforward import Learned, load, train
+from onelook.style.networks import load_network
+from onelook.style.paint import INSTANT, Painting, paint
+from onelook.style.recipe import Recipe
+
+LADDER = (INSTANT, DEFAULT_BACKBONE, "hed")  # networks that need no download, the quickest first
+RATIOS = (0.95, 0.85, 0.7, 0.5)  # strengths of a sweep, from style to content
+SOFT = 4  # pixels over which a place's border fades
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a style belongs, as ``FILE.onelook:HEAD=CLASS`` says."""
+
+    model: Path
+    head: str
+    name: str
+
+    @staticmethod
+    def of(text: str) -> "Place":
+        """Raises OnelookError for a text of another form."""
+        rest, equals, name = text.rpartition("=")
+        model, colon, head = rest.rpartition(":")
+        if not (equals and colon and name and model and head):
+            raise OnelookError(f"--where {text}: use FILE.onelook:HEAD=CLASS, as in people.onelook:what=person")
+        return Place(Path(model), head, name)
+
+    def mask(self, picture: Path) -> Image.Image:
+        """White where the head sees the class, as large as the picture. Raises HeadError for a head that says nothing of pixels."""
+        from onelook.model import Model
+
+        answers = next(iter(Model.load(self.model).predict([picture], heads=[self.head])))
+        if answers.error is not None:
+            raise OnelookError(answers.error)
+        answer = answers[self.head]
+        if not isinstance(answer, Segmentation):
+            raise HeadError(f"--where: head {self.head} does not say what pixels are; train one with --task segment")
+        if self.name not in answer.classes:
+            raise HeadError(f"--where: {self.name} is no class of {self.head}; it has {', '.join(answer.classes)}")
+        mask = (answer.mask == answer.classes.index(self.name)).astype(np.uint8) * 255
+        if not mask.any():
+            raise OnelookError(f"--where: {self.head} sees no {self.name} in {picture}")
+        return Image.fromarray(mask).filter(ImageFilter.GaussianBlur(SOFT))
+
+
+def sweep(content: Path, styles: Sequence[Path], recipe: Recipe) -> Iterator[tuple[str, str, Painting]]:
+    """The papers' figure (Gatys et al. 2015, fig. 3): (layers of style, strength, painting), more layers down, more content across."""
+    network = load_network(recipe.network, recipe.weights_file)
+    layers = list(recipe.style_layers or network.facts.style)
+    for count in range(1, len(layers) + 1):
+        for strength in RATIOS:
+            used = dict.fromkeys(layers[:count], 1.0)
+            painting = paint(content, styles, replace(recipe, style_layers=used, strength=strength))
+            yield (f"to {layers[count - 1]}", f"strength {strength:g}", painting)
+
+
+def ladder(content: Path, styles: Sequence[Path], recipe: Recipe) -> Iterator[tuple[str, Painting | str]]:
+    """Every network that is here, or why it is not: (name, painting or reason)."""
+    for name in dict.fromkeys((*LADDER, recipe.network)):
+        try:
+            own = recipe if name == recipe.network else replace(recipe, network=name, weights_file=None, content_layers={}, style_layers={})
+            yield name, paint(content, styles, own)
+        except BackboneError as error:
+            yield name, str(error)
+
+
+def train_painter(
+    style: Path, photos: Sequence[str], out: Path, recipe: Recipe, seconds: float, *, steady: float, seed: int, progress: Progress
+) -> Facts:  # fmt: skip
+    """Learn to paint in one style for so many seconds and write the painter. Raises DataError without photos."""
+    deadline = Deadline(seconds)
+    found = list(find_pictures(photos))
+    if not found:
+        raise DataError(f"{' '.join(photos)}: no pictures found to learn painting on")
+    network = load_network(recipe.network, recipe.weights_file)
+    painting = open_picture(style)
+    with progress.task(f"learning to paint like {style.name}", int(seconds)) as advance:
+        shown = 0
+
+        def show(_: Learned) -> None:
+            nonlocal shown
+            while shown < deadline.taken():
+                advance()
+                shown += 1
+
+        own = train(painting, style.name, found, network, recipe.terms(network), deadline, steady=steady, seed=seed, callback=show)
+    own.save(out)
+    return own.facts() | {"out": str(out)}
+
+
+def apply_painter(file: Path, photos: Sequence[str], out: Path, size: int | None) -> Iterator[Facts]:
+    """Paint every photo in one pass and write it to a folder: path, out, seconds; or path, error. Raises DataError without photos."""
+    painter = load(file)
+    count, written = 0, set[Path]()
+    for path in find_pictures(photos):
+        count += 1
+        try:
+            picture = open_picture(path)
+            if size is not None:
+                scale = size / max(picture.size)
+                picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
+            begun = time.perf_counter()
+            painted = painter(picture)
+            seconds = time.perf_counter() - begun
+        except PictureError as error:
+            yield {"path": str(path), "error": str(error) if str(path) in str(error) else f"{path}: {error}"}
+            continue
+        target = unused(out / f"{path.stem}.png", written)
+        save_picture(painted, target)
+        yield {"path": str(path), "out": str(target), "seconds": round(seconds, 3)}
+    if not count:
+        raise DataError(f"{' '.join(photos)}: no pictures found")
