@@ -91,11 +91,13 @@ def test_methods_do_not_know_each_other() -> None:
             assert others <= SHARED_BY_HEADS, path.name
 
 
-def test_readme_python_runs(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", ["README.md", pytest.param("docs/style.md", marks=pytest.mark.slow)])
+def test_python_of_pages_runs(page: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").symlink_to(photos)
-    Image.open(next(photos.rglob("*.png"))).save("photo.jpg")
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for name, picture in zip(("photo.jpg", "painting.jpg"), sorted(photos.rglob("*.png")), strict=False):
+        Image.open(picture).save(name)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
+        exec(compile(block, page, "exec"), {})

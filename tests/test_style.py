@@ -22,7 +22,7 @@ from onelook.style.losses import PICTURE, Content, Loss, Style, Sum, TotalVariat
 from onelook.style.networks import CONVOLUTIONS, RANDOM, Facts, StyleNetwork, load_network, of_backbone
 from onelook.style.objective import Objective, Region, tiles
 from onelook.style.optimizers import Adam, Descent, Lbfgs, Optimizer
-from onelook.style.painter import Painter, Stage, Strokes, stages, to_picture, to_tensor
+from onelook.style.painter import SHIFTS, Painter, Stage, Strokes, stages, to_picture, to_tensor
 from onelook.style.recipe import Recipe
 
 
@@ -110,6 +110,14 @@ class TestObjective:
         assert torch.allclose(gradient, torch.autograd.grad(total, x)[0], atol=1e-6)
         assert sum(losses.values()) == pytest.approx(float(total.detach()), rel=1e-5)
 
+    def test_looked_at_from_elsewhere(self, small: StyleNetwork, pictures: Sequence[Image.Image]) -> None:
+        """The gradient of a picture moved round, moved back; all sixteen places come up once before one comes again."""
+        content, style = (to_tensor(picture) for picture in pictures)
+        objective = Objective(small, Style("one") + TotalVariation(), content, [Region([(1.0, style)])])
+        moved = objective.gradient(content.roll((2, 3), (2, 3)))[0]
+        assert torch.allclose(objective.gradient(content, (2, 3))[0], moved.roll((-2, -3), (2, 3)))
+        assert sorted(SHIFTS) == [(down, across) for down in range(4) for across in range(4)]
+
     @pytest.mark.parametrize("loss", [Style, Wasserstein])
     def test_tiles_give_the_gradient_of_the_whole(self, small: StyleNetwork, loss: type[Loss], photos: Path) -> None:
         """One Gram target for the whole picture: where a place sees less than the overlap, tiles change nothing."""
@@ -144,7 +152,8 @@ class TestObjective:
                 left, top, right, bottom = tile.seen
                 assert max(right - left, bottom - top) <= side
                 assert left % 32 == top % 32 == 0
-                seen[top:bottom, left:right] += tile.counts(None)
+                counts = tile.counts(None)
+                seen[top:bottom, left:right] += 1 if counts is None else counts
             assert bool((seen == 1).all())
 
     def test_the_wanted_style_is_the_weighted_mean_of_several(self, small: StyleNetwork, pictures: Sequence[Image.Image]) -> None:
@@ -267,7 +276,7 @@ class TestPainter:
         self, small: StyleNetwork, pictures: Sequence[Image.Image], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         painter = self.painter(small, pictures)
-        broken = lambda self, picture: (torch.full_like(picture, float("inf")), {"style": 1.0})  # noqa: E731
+        broken = lambda self, picture, shift: (torch.full_like(picture, float("inf")), {"style": 1.0})  # noqa: E731
         monkeypatch.setattr(Objective, "gradient", broken)
         with pytest.raises(OnelookError, match="overflow again and again"):
             list(painter)

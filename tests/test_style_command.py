@@ -127,6 +127,8 @@ def test_mistakes_are_one_line(run: Run, pair: tuple[Path, Path], tmp_path: Path
         ((tmp_path / "broken.jpg", painting), 3, "broken.jpg"),
         ((tmp_path / "strip.png", painting), 2, "use --size 3200 or more"),
         ((photo, painting, "--network", "instant", "--dry-run"), 2, "paints in one pass"),
+        ((photo, painting, "--network", "instant", "--steps", 5), 2, "--steps: --network instant paints in one pass"),
+        ((photo, painting, "--sweep", "--report", tmp_path), 2, "--report: --sweep paints many pictures"),
         (("apply", tmp_path / "none.style", photo), 3, "make one with: onelook style train"),
         (("apply", photo, photo), 3, "not a painter that onelook trained"),
         (("train", painting, tmp_path / "empty"), 2, "none of the photos can be read (the last: "),
@@ -147,10 +149,10 @@ def test_interrupted_the_best_so_far_is_kept_and_gone_on_with(
     run("style", *pair, "--out", tmp_path / "whole.png", *asked)
     true, calls = Objective.gradient, iter(range(1000))
 
-    def interrupted(self: Objective, picture: torch.Tensor) -> Any:
+    def interrupted(self: Objective, picture: torch.Tensor, shift: tuple[int, int] = (0, 0)) -> Any:
         if next(calls) == 3 + 1 + 12:  # after the forecast's steps, one more for memory, and twelve of the painter's
             raise KeyboardInterrupt
-        return true(self, picture)
+        return true(self, picture, shift)
 
     monkeypatch.setattr(Objective, "gradient", interrupted)
     code, text, err = run("style", *pair, "--out", out, *asked)
@@ -203,7 +205,7 @@ def test_a_full_disk_loses_nothing(run: Run, pair: tuple[Path, Path], tmp_path: 
 def test_what_does_not_fit_is_painted_in_tiles_or_refused_with_a_size(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast, "LEAST_TILE", 256)
     monkeypatch.setattr(forecast, "_probe", lambda painter, stage: forecast._Probe(stage.pixels, 0.1, 0.1))
-    monkeypatch.setattr(forecast, "free_mb", lambda: 220.0)
+    monkeypatch.setattr(forecast, "free_mb", lambda: 270.0)
     planned = plan(*_of(pair), Recipe(size=352, steps=1))
     assert planned.forecast.side is not None
     assert "in tiles of" in planned.forecast.remark

@@ -101,6 +101,21 @@ def paint(
         if value not in known:
             raise OnelookError(f"{option} {value}: use {', '.join(known)}")
     _check_out(out)
+    shown: dict[str, object] = {"--preview": preview, "--resume": resume, "--dry-run": dry_run}
+    if sweep or ladder:
+        other = {"--ladder": ladder, "--alpha": alpha is not None} if sweep else {}
+        _refuse(f"{'--sweep' if sweep else '--ladder'} paints many pictures on one sheet", {**shown, "--report": report, **other})
+    if network == "instant":
+        slow: dict[str, object] = {
+            "--steps": steps,
+            "--alpha": alpha is not None,
+            "--init": init != "content",
+            "--where": where,
+            "--weights": weights,
+        }
+        slow |= {"--style-layers": style_layers, "--content-layers": content_layers, "--loss": loss != "gram", "--tiles": tiles}
+        slow |= {"--smooth": smooth is not None, "--optimizer": optimizer != "adam", "--color match": color == "match"}
+        _refuse("--network instant paints in one pass", shown | slow)
     recipe = Recipe(
         size=size, steps=steps, strength=strength, alpha=alpha, beta=beta, network=network, weights_file=weights, init=init,  # type: ignore[arg-type]
         colour=color, blend=_numbers("--blend", blend), masks=[Place.of(text).mask(content) for text in where or ()],  # type: ignore[arg-type]
@@ -192,8 +207,6 @@ def _painted(
     from onelook.style.paint import INSTANT, carry_out, paint_instantly, plan
 
     if recipe.network == INSTANT:
-        if dry_run or resume or preview:
-            raise OnelookError("--network instant paints in one pass: there is nothing to foresee, to resume or to preview")
         return paint_instantly(content, styles, recipe)
     unfinished = _unfinished(out)
     if resume and not unfinished.exists():
@@ -243,6 +256,13 @@ def _sheets(content: Path, styles: list[Path], recipe: "Recipe", out: Path, swee
             shower.say(f"{name}: {said_of(found)[0]}")
     _save(sheet([row for row in rows if row]), out)
     done(f"{out}: {len(facts)} paintings", {"out": str(out), "paintings": facts}, json, quiet)
+
+
+def _refuse(why: str, options: dict[str, object]) -> None:
+    """Raise OnelookError for options that were given and would do nothing."""
+    given = [option for option, value in options.items() if value]
+    if given:
+        raise OnelookError(f"{', '.join(given)}: {why}, where that does nothing; leave it away")
 
 
 def _report(folder: Path, painting: "Painting", content: Path, styles: list[Path]) -> None:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from PIL import Image, ImageOps
@@ -30,7 +31,7 @@ from onelook.deadline import Deadline
 from onelook.errors import DataError, DiskError, ModelFileError, PictureError
 from onelook.facts import Facts
 from onelook.files import write_atomically
-from onelook.style.losses import Loss, Term, everywhere
+from onelook.style.losses import Loss, Term
 from onelook.style.networks import StyleNetwork
 from onelook.style.painter import SHORTEST, to_picture, to_tensor
 
@@ -47,7 +48,7 @@ class Painter(nn.Module):
     def __init__(self, width: int = WIDTH, blocks: int = BLOCKS) -> None:
         super().__init__()
         self.width, self.blocks = width, blocks
-        self.down = nn.Sequential(_layer(3, width, 9), _layer(width, 2 * width, 3, 2), _layer(2 * width, 4 * width, 3, 2))
+        self.down = nn.Sequential(_layer(3, width, 9, border="reflect"), _layer(width, 2 * width, 3, 2), _layer(2 * width, 4 * width, 3, 2))
         self.residual = nn.ModuleList(
             nn.Sequential(_layer(4 * width, 4 * width, 3), _layer(4 * width, 4 * width, 3, last=True)) for _ in range(blocks)
         )
@@ -66,8 +67,11 @@ class Painter(nn.Module):
         return painted
 
 
-def _layer(before: int, after: int, side: int, stride: int = 1, last: bool = False) -> nn.Sequential:
-    convolution = nn.Conv2d(before, after, side, stride, side // 2, padding_mode="reflect")
+def _layer(
+    before: int, after: int, side: int, stride: int = 1, last: bool = False, border: Literal["zeros", "reflect"] = "zeros"
+) -> nn.Sequential:
+    """A convolution and its normalisation. ``border``: mirrored ("reflect") at the first and the last; elsewhere that is slow."""
+    convolution = nn.Conv2d(before, after, side, stride, side // 2, padding_mode=border)
     return nn.Sequential(convolution, nn.InstanceNorm2d(after, affine=True), nn.Identity() if last else nn.ReLU())
 
 
@@ -179,7 +183,7 @@ class _Lesson:
         small = style.resize((max(SHORTEST, round(style.width * scale)), max(SHORTEST, round(style.height * scale))))
         with torch.no_grad():
             self.style = self._look(to_tensor(small))
-        self.targets = {loss: loss.statistics(x, everywhere(x), x) for _, loss in self.pairs for x in [self.style[loss.layer]]}
+        self.targets = {loss: loss.statistics(x, None, x) for _, loss in self.pairs for x in [self.style[loss.layer]]}
 
     def __call__(self, painter: Painter, photos: Tensor, steady: float) -> dict[str, Tensor]:
         with bfloat16_autocast():
@@ -196,9 +200,8 @@ class _Lesson:
         return losses
 
     def _value(self, loss: Loss, x: Tensor, kept: Tensor) -> Tensor:
-        places = everywhere(x)
-        wanted = self.targets[loss] if loss.like != "content" else loss.statistics(kept, places, torch.zeros_like(kept))
-        return loss.distance(loss.statistics(x, places, kept), wanted, x.shape[2] * x.shape[3])
+        wanted = self.targets[loss] if loss.like != "content" else loss.statistics(kept, None, torch.zeros_like(kept))
+        return loss.distance(loss.statistics(x, None, kept), wanted, x.shape[2] * x.shape[3])
 
     def _look(self, pixels: Tensor) -> dict[str, Tensor]:
         with bfloat16_autocast(self.network.facts.half):
@@ -208,7 +211,7 @@ class _Lesson:
     @staticmethod
     def _unsteadiness(painter: Painter, photos: Tensor, painted: Tensor) -> Tensor:
         """How differently the next frame is painted: the photos moved, with noise, against what was painted, moved."""
-        down, across = random.randint(-MOVED, MOVED), random.randint(-MOVED, MOVED)
+        down, across = (int(number) for number in torch.randint(-MOVED, MOVED + 1, (2,)))
         moved = torch.roll(photos, (down, across), (2, 3)) + NOISE * torch.randn_like(photos)
         with bfloat16_autocast():
             again = painter(moved.clamp(0, 1))

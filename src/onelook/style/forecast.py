@@ -1,7 +1,7 @@
 """How long a painting will take and how much memory, from a few steps of it, before it is begun.
 
-A step's time grows with the number of pixels along a line, which is drawn through steps at the smallest and at the largest size; the
-largest is tried only if what a small step keeps for its way back says that it will fit.
+A step's time grows with the number of pixels along a line, which is drawn through steps at the smallest and at the largest size, and the
+largest without tiles; the largest is tried only if what a small step keeps for its way back says that it will fit.
 
     onelook style photo.jpg painting.jpg --size 1024 --dry-run
 """
@@ -13,12 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from onelook.errors import OnelookError
 from onelook.style.objective import OVERLAP
-from onelook.style.painter import Painter, Stage
+from onelook.style.painter import COARSEST, Painter, Stage
 
 PROBED = 3  # steps that are tried at a size
 SPARE = 0.75  # of the free memory that may be used
@@ -51,21 +52,29 @@ def forecast(painter: Painter, extra_seconds: float = 0.0) -> Forecast:
 
     Raises OnelookError naming a size that fits where even tiles do not.
     """
-    small, large = painter.plan[0], painter.plan[-1]
-    kept = _kept(painter, small) / small.pixels * large.pixels * OVERHEAD / MB
+    large = painter.plan[-1]
+    kept = _kept_a_pixel(painter) * large.pixels * OVERHEAD / MB
     remark = ""
     room = free_mb() * SPARE
     if painter.side is None and kept > room:
         painter.side = _tile(kept / large.pixels, room, large)
         remark = f"in tiles of {painter.side} pixels: the whole would take {kept:.0f} MB, {room:.0f} MB are to be had"
     forget_peak()
-    probes = [_probe(painter, stage) for stage in ((small, large) if small != large else (large,))]
-    seconds = sum(_line(probes, stage.pixels, "before") + stage.steps * _line(probes, stage.pixels, "step") for stage in painter.plan)
-    return Forecast(seconds + extra_seconds, peak_mb(), painter.side, remark)
+    whole = [stage for stage in painter.plan if painter.side is None or max(stage.width, stage.height) <= painter.side]
+    probes = [_probe(painter, stage) for stage in dict.fromkeys([painter.plan[0], *whole[-1:], large])]
+    pixels = [probe.pixels for probe in probes]
+    seconds = extra_seconds
+    for stage in painter.plan:
+        before = np.interp(stage.pixels, pixels, [probe.before for probe in probes])
+        seconds += float(before + stage.steps * np.interp(stage.pixels, pixels, [probe.step for probe in probes]))
+    return Forecast(seconds, peak_mb(), painter.side, remark)
 
 
-def _kept(painter: Painter, stage: Stage) -> int:
-    """Bytes that one step at this size keeps for its way back."""
+def _kept_a_pixel(painter: Painter) -> float:
+    """Bytes that a step keeps for its way back, over its pixels: of a small one."""
+    last = painter.plan[-1]
+    scale = min(1.0, COARSEST / min(last.width, last.height))
+    stage = Stage(round(last.width * scale), round(last.height * scale), 1)
     storages: dict[int, int] = {}
 
     def keep(value: Tensor) -> Tensor:
@@ -79,7 +88,7 @@ def _kept(painter: Painter, stage: Stage) -> int:
             objective.gradient(brush.picture)
     finally:
         painter.side = side
-    return sum(storages.values())
+    return sum(storages.values()) / stage.pixels
 
 
 def _tile(mb_a_pixel: float, room: float, large: Stage) -> int:
@@ -103,15 +112,6 @@ def _probe(painter: Painter, stage: Stage) -> _Probe:
             brush.step(objective.gradient, 0.5)
         times.append(time.perf_counter() - begun)
     return _Probe(stage.pixels, before, sum(times[1:]) / (PROBED - 1))
-
-
-def _line(probes: list[_Probe], pixels: int, what: str) -> float:
-    """A time at another size, on the line through those that were measured."""
-    first, last = probes[0], probes[-1]
-    if first is last:
-        return float(getattr(first, what))
-    share = (pixels - first.pixels) / (last.pixels - first.pixels)
-    return float(getattr(first, what) * (1 - share) + getattr(last, what) * share)
 
 
 def peak_mb() -> float:

@@ -74,8 +74,8 @@ class Loss(Term):
         return f"{type(self).__name__.lower()}({self.layer})"
 
     @abstractmethod
-    def statistics(self, x: Tensor, places: Tensor, kept: Tensor) -> Tensor:
-        """A mean over places of outputs (1, C, H, W); ``places`` (H, W): how much each counts; ``kept``: the content's own outputs."""
+    def statistics(self, x: Tensor, places: Tensor | None, kept: Tensor) -> Tensor:
+        """A mean over places of outputs (1, C, H, W). ``places`` (H, W): how much each counts, None: alike; ``kept``: the content's own."""
 
     @abstractmethod
     def distance(self, found: Tensor, target: Tensor, count: float) -> Tensor:
@@ -84,8 +84,8 @@ class Loss(Term):
     def value(self, features: Features, other: Features) -> Tensor:
         """The loss of one picture whose target is another one: 0 for the same."""
         x, kept = features[self.layer], other[self.layer].detach()
-        target = self.statistics(kept, everywhere(kept), torch.zeros_like(kept))
-        return self.distance(self.statistics(x, everywhere(x), kept), target, x.shape[2] * x.shape[3])
+        target = self.statistics(kept, None, torch.zeros_like(kept))
+        return self.distance(self.statistics(x, None, kept), target, x.shape[2] * x.shape[3])
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Content(Loss):
     like = "content"
     __str__ = Term.__str__
 
-    def statistics(self, x: Tensor, places: Tensor, kept: Tensor) -> Tensor:
+    def statistics(self, x: Tensor, places: Tensor | None, kept: Tensor) -> Tensor:
         return _mean((x - kept).square().sum(1)[0] / 2, places)
 
     def distance(self, found: Tensor, target: Tensor, count: float) -> Tensor:
@@ -109,7 +109,7 @@ class Style(Loss):
     like = "style"
     __str__ = Term.__str__
 
-    def statistics(self, x: Tensor, places: Tensor, kept: Tensor) -> Tensor:
+    def statistics(self, x: Tensor, places: Tensor | None, kept: Tensor) -> Tensor:
         return gram(x, places)
 
     def distance(self, found: Tensor, target: Tensor, count: float) -> Tensor:
@@ -127,9 +127,8 @@ class Wasserstein(Loss):
     like = "style"
     __str__ = Term.__str__
 
-    def statistics(self, x: Tensor, places: Tensor, kept: Tensor) -> Tensor:
-        flat, weight = x.flatten(2)[0], places.flatten() / places.sum().clamp_min(TINY)
-        return torch.stack([flat @ weight, flat.square() @ weight], 1)  # (C, 2): means of the outputs and of their squares
+    def statistics(self, x: Tensor, places: Tensor | None, kept: Tensor) -> Tensor:
+        return torch.stack([_mean(x[0], places), _mean(x[0].square(), places)], 1)  # (C, 2)
 
     def distance(self, found: Tensor, target: Tensor, count: float) -> Tensor:
         squares = (found[:, 0] - target[:, 0]).square().sum() + (_deviation(found) - _deviation(target)).square().sum()
@@ -142,7 +141,7 @@ class TotalVariation(Loss):
 
     __str__ = Term.__str__
 
-    def statistics(self, x: Tensor, places: Tensor, kept: Tensor) -> Tensor:
+    def statistics(self, x: Tensor, places: Tensor | None, kept: Tensor) -> Tensor:
         down = functional.pad(x.diff(dim=2), (0, 0, 0, 1)).square()
         across = functional.pad(x.diff(dim=3), (0, 1, 0, 0)).square()
         return _mean((down + across).mean(1)[0], places)
@@ -162,13 +161,9 @@ def gram(x: Tensor, places: Tensor | None = None) -> Tensor:
     return (flat * (places.flatten() / places.sum().clamp_min(TINY))) @ flat.T
 
 
-def everywhere(x: Tensor) -> Tensor:
-    """Every place of (1, C, H, W) counts alike (H, W)."""
-    return x.new_ones(x.shape[-2:])
-
-
-def _mean(values: Tensor, places: Tensor) -> Tensor:
-    return (values * places).sum() / places.sum().clamp_min(TINY)
+def _mean(values: Tensor, places: Tensor | None) -> Tensor:
+    """The mean over the last two axes."""
+    return values.mean((-2, -1)) if places is None else (values * places).sum((-2, -1)) / places.sum().clamp_min(TINY)
 
 
 def _deviation(statistics: Tensor) -> Tensor:

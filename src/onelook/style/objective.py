@@ -42,9 +42,11 @@ class Tile:
         left, top, right, bottom = self.seen
         return picture[..., top:bottom, left:right]
 
-    def counts(self, places: Tensor | None) -> Tensor:
-        """How much each seen pixel counts (h, w)."""
+    def counts(self, places: Tensor | None) -> Tensor | None:
+        """How much each seen pixel counts (h, w); None: all alike."""
         left, top, right, bottom = self.seen
+        if self.seen == self.inner:
+            return places if places is None else self.of(places)
         own = torch.zeros(bottom - top, right - left)
         own[self.inner[1] - top : self.inner[3] - top, self.inner[0] - left : self.inner[2] - left] = 1
         return own if places is None else own * self.of(places)
@@ -98,8 +100,16 @@ class Objective:
         self.kept = [self._kept(terms, tile.of(content)) for tile in self.tiles]
         self.wanted = self._targets(terms, regions)
 
-    def gradient(self, picture: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """The gradient (1, 3, H, W) of the loss for a picture, and every loss, weighted, by name."""
+    def gradient(self, picture: Tensor, shift: tuple[int, int] = (0, 0)) -> tuple[Tensor, dict[str, float]]:
+        """The gradient (1, 3, H, W) of the loss for a picture, and every loss, weighted, by name.
+
+        ``shift``: by how many pixels, down and across, it is looked at moved round. A network that halves its maps by strides sees some
+        pixels more than others; looked at from other places every time, all are seen alike.
+        """
+        gradient, losses = self._gradient(picture.roll(shift, (2, 3)))
+        return gradient.roll((-shift[0], -shift[1]), (2, 3)), losses
+
+    def _gradient(self, picture: Tensor) -> tuple[Tensor, dict[str, float]]:
         if len(self.tiles) == 1:
             x = picture.detach().requires_grad_(True)
             found = self._statistics(x, 0)
@@ -133,9 +143,9 @@ class Objective:
         found = []
         for wanted in self.wanted:
             x = features[wanted.loss.layer]
-            places = _resized(self.tiles[number].counts(wanted.places), x)
+            places, count = _resized(self.tiles[number].counts(wanted.places), x)
             kept = self.kept[number].get(wanted.loss.layer, x)
-            found.append((wanted.loss.statistics(x, places, kept), float(places.sum())))
+            found.append((wanted.loss.statistics(x, places, kept), count))
         return found
 
     def _look(self, pixels: Tensor) -> Features:
@@ -160,8 +170,8 @@ class Objective:
                 mean = _Mean()
                 for kept, tile in zip(self.kept, self.tiles, strict=True):
                     x = kept[loss.layer]
-                    places = _resized(tile.counts(None), x)
-                    mean.add(loss.statistics(x, places, torch.zeros_like(x)), float(places.sum()))
+                    places, count = _resized(tile.counts(None), x)
+                    mean.add(loss.statistics(x, places, torch.zeros_like(x)), count)
                 found.append(_Wanted(weight, loss, mean.value))
         for region in regions:
             shown = [(share, self._styles([loss for _, loss in styles], picture)) for share, picture in region.pictures]
@@ -178,8 +188,8 @@ class Objective:
                 features = self._look(tile.of(picture))
                 for loss, mean in zip(losses, means, strict=True):
                     x = features[loss.layer]
-                    places = _resized(tile.counts(None), x)
-                    mean.add(loss.statistics(x, places, x), float(places.sum()))
+                    places, count = _resized(tile.counts(None), x)
+                    mean.add(loss.statistics(x, places, x), count)
         return [mean.value for mean in means]
 
     @staticmethod
@@ -193,8 +203,10 @@ class Objective:
         return found
 
 
-def _resized(places: Tensor, x: Tensor) -> Tensor:
-    """How much places count, from pixels to a layer's places (1, C, H, W)."""
-    if places.shape == x.shape[-2:]:
-        return places
-    return functional.interpolate(places[None, None], x.shape[-2:], mode="area")[0, 0]
+def _resized(places: Tensor | None, x: Tensor) -> tuple[Tensor | None, float]:
+    """How much places count, from pixels to a layer's places (1, C, H, W), and how many they are together."""
+    if places is None:
+        return None, float(x.shape[2] * x.shape[3])
+    if places.shape != x.shape[-2:]:
+        places = functional.interpolate(places[None, None], x.shape[-2:], mode="area")[0, 0]
+    return places, float(places.sum())

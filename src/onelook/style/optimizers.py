@@ -10,6 +10,7 @@ L-BFGS is what the paper's authors used, gradient descent is the notes' ``G = G 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ class Optimizer(ABC):
     """A picture (1, 3, H, W) on its way. ``rate``: about how far a pixel (0..1) moves at a step."""
 
     rate = 0.02
+    shifts: ClassVar[bool] = False  # whether it bears gradients of a picture that is looked at from elsewhere at every step
 
     def __init__(self, picture: Tensor, rate: float | None = None) -> None:
         self.picture = picture.clone()
@@ -61,6 +63,8 @@ class Optimizer(ABC):
 
 class Adam(Optimizer):
     """Adam, its state resized with the picture, and the mean of the pictures that it passes."""
+
+    shifts = True
 
     def __init__(self, picture: Tensor, rate: float | None = None) -> None:
         super().__init__(picture, rate)

@@ -10,6 +10,7 @@ costs twice the one before, so all the small ones cost as much as the last.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,10 +21,11 @@ from onelook.errors import OnelookError
 from onelook.style.losses import Term
 from onelook.style.networks import StyleNetwork
 from onelook.style.objective import Objective, Region
-from onelook.style.optimizers import OPTIMIZERS, Optimizer
+from onelook.style.optimizers import OPTIMIZERS, Gradient, Optimizer
 
 COARSEST, GROWTH = 128, 2**0.5  # pixels of the longer side at first; by how much it grows
 SHORTEST = 32  # pixels of the shorter side with which anything is seen
+SHIFTS = [(7 * place % 16 // 4, 7 * place % 4) for place in range(16)]  # by up to 3 pixels, far from the last: see Objective.gradient
 PATIENCE = 3  # times that numbers may overflow
 
 
@@ -132,7 +134,8 @@ class Painter:
             gradient = self._gradient(stage)
             self._best = self._shown(brush, stage)
             while made < stage.steps:
-                losses = self._step(brush, gradient, made / stage.steps)
+                shift = SHIFTS[made % len(SHIFTS)] if brush.shifts else (0, 0)
+                losses = self._step(brush, partial(gradient, shift=shift), made / stage.steps)
                 made, done = made + 1, done + 1
                 self.state = State(number, made, brush.state())
                 yield Step(stage, made, done, self.total, losses, self.picture)
@@ -155,14 +158,14 @@ class Painter:
             brush.load(self.state.tensors)
         return brush
 
-    def _gradient(self, stage: Stage) -> Callable[[Tensor], tuple[Tensor, dict[str, float]]]:
+    def _gradient(self, stage: Stage) -> Callable[..., tuple[Tensor, dict[str, float]]]:
         """The gradient at this size; nothing pulls at pixels where no style may be."""
         objective, allowed = self.objective(stage), self._allowed(stage)
         if allowed is None:
             return objective.gradient
 
-        def masked(picture: Tensor) -> tuple[Tensor, dict[str, float]]:
-            gradient, losses = objective.gradient(picture)
+        def masked(picture: Tensor, shift: tuple[int, int]) -> tuple[Tensor, dict[str, float]]:
+            gradient, losses = objective.gradient(picture, shift)
             return gradient * allowed, losses
 
         return masked
@@ -174,7 +177,7 @@ class Painter:
         base = to_tensor(scaled(self.base, stage))
         return lambda: base + allowed * (brush.best - base)
 
-    def _step(self, brush: Optimizer, gradient: Callable[[Tensor], tuple[Tensor, dict[str, float]]], share: float) -> dict[str, float]:
+    def _step(self, brush: Optimizer, gradient: Gradient, share: float) -> dict[str, float]:
         """One step; where numbers overflow, again from the best picture at half the rate."""
         while True:
             try:
