@@ -96,7 +96,7 @@ class Content(Loss):
     __str__ = Term.__str__
 
     def statistics(self, x: Tensor, places: Tensor | None, kept: Tensor) -> Tensor:
-        return _mean((x - kept).square().sum(1)[0] / 2, places)
+        return _mean((_exact(x) - _exact(kept)).square().sum(1)[0] / 2, places)
 
     def distance(self, found: Tensor, target: Tensor, count: float) -> Tensor:
         return found / target.clamp_min(TINY) if self.relative else found * count
@@ -128,7 +128,7 @@ class Wasserstein(Loss):
     __str__ = Term.__str__
 
     def statistics(self, x: Tensor, places: Tensor | None, kept: Tensor) -> Tensor:
-        return torch.stack([_mean(x[0], places), _mean(x[0].square(), places)], 1)  # (C, 2)
+        return torch.stack([_mean(_exact(x)[0], places), _mean(_exact(x)[0].square(), places)], 1)  # (C, 2)
 
     def distance(self, found: Tensor, target: Tensor, count: float) -> Tensor:
         squares = (found[:, 0] - target[:, 0]).square().sum() + (_deviation(found) - _deviation(target)).square().sum()
@@ -155,10 +155,16 @@ def gram(x: Tensor, places: Tensor | None = None) -> Tensor:
 
     ``places`` (H, W): how much each place counts; None: all alike.
     """
-    flat = x.flatten(2)[0]
+    flat = x.permute(0, 2, 3, 1).flatten(0, 2)  # (M, C): as channels_last lies in memory, and so does its gradient
     if places is None:
-        return flat @ flat.T / flat.shape[1]
-    return (flat * (places.flatten() / places.sum().clamp_min(TINY))) @ flat.T
+        return _exact(flat.T @ flat) / len(flat)
+    weight = (places.flatten()[:, None] / places.sum().clamp_min(TINY)).to(x.dtype)
+    return _exact((flat * weight).T @ flat)
+
+
+def _exact(x: Tensor) -> Tensor:
+    """In single precision at least."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _mean(values: Tensor, places: Tensor | None) -> Tensor:

@@ -79,7 +79,7 @@ class StyleNetwork(nn.Module):
             raise HeadError(f"layer {layer}: {self.facts.name} has {', '.join(self.names)}")
 
     def forward(self, pixels: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
-        """RGB (1, 3, H, W), 0 to 1 -> layer: outputs (1, C, h, w), and the pixels under ``picture``."""
+        """RGB (1, 3, H, W), 0 to 1 -> layer: outputs (1, C, h, w), in bfloat16 inside its autocast, and the pixels."""
         found = {PICTURE: pixels}
         x = ((_bordered(pixels, self.facts.border) - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         left = set(wanted) - {PICTURE}
@@ -88,7 +88,7 @@ class StyleNetwork(nn.Module):
                 break
             x = layer(x)
             if name in left:
-                found[name] = _inside(x, pixels, self.facts.border).float()
+                found[name] = _inside(x, pixels, self.facts.border)
                 left.remove(name)
         return found
 
