@@ -1,6 +1,7 @@
 """A large painting in tiles: the most memory, seconds against the forecast, and what is seen of the seams.
 
-Across a seam: mean difference of neighbouring pixels there, over the mean of the sixteen lines on both sides.
+Across a seam: mean difference of neighbouring pixels there, over that of lines beside it at the same place of the networks' strides; and
+the spread of the same figure over all lines, without which it says little.
 
     python bench/style_tiles.py --photo photo.jpg --painting painting.jpg --size 2000
 """
@@ -16,13 +17,16 @@ from onelook.style.objective import tiles
 from onelook.style.paint import paint
 from onelook.style.recipe import Recipe
 
-NEAR = 16  # lines on each side of a seam that it is compared with
+BESIDE = (-96, -64, -32, 32, 64, 96)  # lines with which one is compared, as multiples of the longest stride
 
 
-def seams(pixels: np.ndarray, places: list[int], axis: int) -> list[float]:
-    """Of every seam, the difference across it over that of its neighbours."""
+def across(pixels: np.ndarray, axis: int) -> np.ndarray:
+    """Of every line but those at the rim, the difference across it over that of its fellows."""
     steps = np.abs(np.diff(pixels.astype(float), axis=axis)).mean((1 - axis, 2))
-    return [float(steps[place - 1] / np.delete(steps[place - 1 - NEAR : place + NEAR], NEAR).mean()) for place in places]
+    inner = np.arange(max(BESIDE), len(steps) - max(BESIDE))
+    found = np.full(len(steps), np.nan)
+    found[inner] = steps[inner] / np.mean([steps[inner + shift] for shift in BESIDE], axis=0)
+    return found
 
 
 def main() -> None:
@@ -40,9 +44,15 @@ def main() -> None:
         painting.picture.save(arguments.keep)
     pixels = np.asarray(painting.picture)
     parts = [tile.inner for tile in tiles(pixels.shape[0], pixels.shape[1], arguments.tile)]
-    down, across = sorted({part[1] for part in parts} - {0}), sorted({part[0] for part in parts} - {0})
-    found = seams(pixels, down, 0) + seams(pixels, across, 1)
-    print(json.dumps(painting.to_json() | {"tiles_painted": len(parts), "seams": [round(value, 3) for value in found]}))
+    facts: dict[str, object] = {"tiles_painted": len(parts), "seams": []}
+    lines = []
+    for axis, corner in ((0, 1), (1, 0)):
+        found = across(pixels, axis)
+        lines.append(found[~np.isnan(found)])
+        facts["seams"] = [*facts["seams"], *(round(float(found[place - 1]), 3) for place in sorted({part[corner] for part in parts} - {0}))]
+    spread = np.concatenate(lines)
+    facts |= {"all_lines": round(float(spread.mean()), 3), "deviation_of_lines": round(float(spread.std()), 3)}
+    print(json.dumps(painting.to_json() | facts))
 
 
 if __name__ == "__main__":
