@@ -1,6 +1,7 @@
 """Style on real pictures: what the painter, the networks of other packages and the forecast must reach."""
 
 import json
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -26,7 +27,8 @@ def pair() -> tuple[Path, Path]:
 
 def test_the_usual_painter(pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nearer to the style than the instant painter, by a judge that made neither; time and memory about as was foreseen (25 % alone)."""
-    main(["style", *map(str, pair), "--out", str(tmp_path / "p.png"), "--size", "256", "--json", "-q"])
+    with suppress(SystemExit):
+        main(["style", *map(str, pair), "--out", str(tmp_path / "p.png"), "--size", "256", "--json", "-q"])
     facts = json.loads(capsys.readouterr().out)
     photo, painting = (open_picture(path) for path in pair)
     judge = Judge(load_network(RANDOM), photo, [(1.0, painting)], 256)
