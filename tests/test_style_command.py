@@ -295,7 +295,7 @@ class TestPainterOfOnesOwn:
 
 @pytest.mark.slow
 def test_sheets_of_ratios_and_of_networks(run: Run, pair: tuple[Path, Path], tmp_path: Path) -> None:
-    """The sweep: with all layers, most strength is nearer to the style and farther from the content than least, as in the papers' figure."""
+    """The sweep: with all layers, most strength is nearer to the style and farther from the content than least."""
     code, text, err = run("style", *pair, "--out", tmp_path / "s.png", "--size", 128, "--steps", 80, "--sweep", "--json", "-q")
     found = json.loads(text)["paintings"]
     assert code == 0, err
