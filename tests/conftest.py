@@ -6,6 +6,7 @@ The photographs are crops of the two that scikit-learn ships (china.jpg, flower.
 import csv
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each of the processes that share the tests; read when torch is imported
@@ -21,9 +22,11 @@ from sklearn.datasets import load_sample_images
 from onelook import Geometry, Model
 from onelook.backbones.backbone import Backbone
 from onelook.backbones.engines import make_engine
+from onelook.cli import main
 from onelook.training import depth_search
 
 SIDE = 128  # pixels of a scene
+Run = Callable[..., tuple[int, str, str]]  # a command's words -> exit code, stdout, stderr
 
 settings.register_profile("repeatable", derandomize=True)  # the same examples in every run; others: HYPOTHESIS_PROFILE=default pytest
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
@@ -43,6 +46,20 @@ def short_searches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     """A few seconds a search where a test gives no budget, but on real pictures."""
     if request.node.get_closest_marker("real") is None:
         monkeypatch.setattr(depth_search, "BUDGET", 8.0)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in this process."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return int(stop.value.code or 0), said.out, said.err
+
+    return call
 
 
 @pytest.fixture(scope="session")

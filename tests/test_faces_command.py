@@ -1,7 +1,6 @@
 """``onelook faces`` from enrolment to forgetting, with an embed head of a model as encoder: places of photographs in the part of people."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +11,13 @@ from onelook.cli import main
 from onelook.workflows.train import train
 from tests.conftest import write_places
 
-Run = Callable[..., tuple[int, str, str]]
+from .conftest import Run
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            main(["faces", *map(str, arguments)])
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
+def run(run: Run) -> Run:
+    """The commands of faces."""
+    return lambda *arguments: run("faces", *arguments)
 
 
 @pytest.fixture(scope="module")

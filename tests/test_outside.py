@@ -4,20 +4,19 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from onelook import Model, read
-from onelook.cli import main
 from onelook.errors import HeadError, ModelFileError
 from onelook.heads import HEADS, Heads, find_head, register
 from tests.conftest import write_crops
 
+from .conftest import Run
+
 PACKAGE = Path(__file__).parent / "files" / "outside" / "toy_heads.py"
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -35,18 +34,6 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(HEADS, "_classes", dict(HEADS._classes))
     monkeypatch.delitem(sys.modules, "toy_heads", raising=False)
     return site
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return int(stop.value.code or 0), said.out, said.err
-
-    return call
 
 
 def test_a_method_of_a_known_task(installed: Path, run: Run, tmp_path: Path) -> None:

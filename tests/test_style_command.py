@@ -1,7 +1,7 @@
 """The commands of style: forms that programs read, pictures of every kind, mistakes in one line, interruptions that lose nothing."""
 
 import json
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from onelook.cli import main
 from onelook.data.pictures import open_picture
 from onelook.errors import DataError, DiskError, ModelFileError, OnelookError, UnreadableError
 from onelook.progress import QUIET
@@ -22,22 +21,9 @@ from onelook.style.painter import Step
 from onelook.style.recipe import Recipe
 from onelook.workflows.style import RATIOS, Place, train_painter
 
-Run = Callable[..., tuple[int, str, str]]
+from .conftest import Run
+
 FORMS = {"seconds", "forecast_seconds", "peak_mb", "forecast_mb", "steps", "network", "style_distance", "content_distance"}
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +158,35 @@ def test_interrupted_the_best_so_far_is_kept_and_gone_on_with(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p.png", "whole.png"]
 
 
+def test_ctrl_c_ends_a_sheet_not_a_painting_of_it(
+    run: Run, pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is painted so far is on the sheet."""
+    true, calls = carry_out, iter(range(1000))
+
+    def carried(planned: Any, **options: Any) -> Any:
+        done = true(planned, **options)
+        return replace(done, stopped=next(calls) == 2)
+
+    monkeypatch.setattr("onelook.style.paint.carry_out", carried)
+    asked = ("--size", 64, "--steps", 1, "--sweep", "--json")
+    code, text, err = run("style", *pair, "--out", tmp_path / "s.png", *asked)
+    assert (code, len(json.loads(text)["paintings"])) == (130, 3)
+    assert "has the 3 paintings so far" in err
+    assert open_picture(tmp_path / "s.png").width > 3 * 300
+
+
+def test_an_unfinished_painting_outlives_a_dry_run(run: Run, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    waiting = tmp_path / ".p.png.unfinished"
+    waiting.write_bytes(b"numbers")
+    asked = ("style", *pair, "--out", tmp_path / "p.png", "--size", 64, "--steps", 1, "-q")
+    assert run(*asked, "--dry-run")[0] == 0
+    assert run(*asked, "--style-layers", "none")[0] == 2
+    assert waiting.exists()
+    assert run(*asked)[0] == 0
+    assert not waiting.exists()
+
+
 def test_a_page_can_follow_and_stop_it(pair: tuple[Path, Path]) -> None:
     seen: list[Step] = []
 
@@ -293,16 +308,24 @@ class TestPainterOfOnesOwn:
         assert 1.6e6 < count < 1.8e6
 
 
+def in_order(row: list[dict[str, float]]) -> None:
+    """From style to content, by the judge."""
+    styles, contents = ([painting[f"{name}_distance"] for painting in row] for name in ("style", "content"))
+    assert styles == sorted(styles)
+    assert contents == sorted(contents, reverse=True)
+
+
 @pytest.mark.slow
 def test_sheets_of_ratios_and_of_networks(run: Run, pair: tuple[Path, Path], tmp_path: Path) -> None:
-    """The sweep: with all layers, most strength is nearer to the style and farther from the content than least."""
+    """The sweep: with all layers of style, every ratio is farther from the style and nearer to the content than the one before.
+
+    With few of them it need not be: the judge reads deep layers, too, and there the content helps.
+    """
     code, text, err = run("style", *pair, "--out", tmp_path / "s.png", "--size", 128, "--steps", 80, "--sweep", "--json", "-q")
     found = json.loads(text)["paintings"]
     assert code == 0, err
     assert len(found) == 5 * len(RATIOS)
-    last = found[-len(RATIOS) :]  # the row with all layers, from style to content
-    assert last[0]["content_distance"] > last[-1]["content_distance"]
-    assert last[0]["style_distance"] < last[-1]["style_distance"]
+    in_order(found[-len(RATIOS) :])
     code, text, err = run("style", *pair, "--out", tmp_path / "l.png", "--size", 96, "--steps", 4, "--ladder", "--json")
     names = [painting["network"] for painting in json.loads(text)["paintings"]]
     assert code == 0

@@ -1,9 +1,13 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and files of tensors with words beside them."""
 
 import os
 from contextlib import suppress
 from pathlib import Path
 from threading import get_ident
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -19,3 +23,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, "Tensor"]]:
+    """The metadata and the tensors of a safetensors file. Raises SafetensorError, OSError or ValueError for what is none."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)

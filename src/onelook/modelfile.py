@@ -17,13 +17,13 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
 from onelook.errors import DiskError, ModelFileError
 from onelook.facts import Facts
-from onelook.files import write_atomically
+from onelook.files import read_tensors, write_atomically
 
 FORMAT = 1
 BACKBONE = "backbone"  # the name under which a backbone's own weights stand
@@ -100,9 +100,7 @@ def read(path: Path) -> Contents:
     if not path.is_file():
         raise ModelFileError(f"{path}: no such model file; train one with: onelook train DATA --name NAME --model {path}")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        metadata, tensors = read_tensors(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelFileError(f"{path}: cut short or not a model file ({str(error)[:100]}); use a copy or train it again") from error
     try:

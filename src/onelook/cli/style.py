@@ -1,5 +1,6 @@
 """``onelook style``: paint a photo in the style of paintings; ``style train`` and ``style apply``: a painter of your own."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,37 +91,22 @@ def paint(
 
     Example: onelook style photo.jpg painting.jpg --out painted.jpg --size 512 --strength 0.7
     """
-    from onelook.style.optimizers import OPTIMIZERS
-    from onelook.style.recipe import MEASURES, Recipe
+    from onelook.style.paint import INSTANT
+    from onelook.style.recipe import Recipe
     from onelook.workflows.style import Place
 
-    for option, value, known in (
-        ("--init", init, ("content", "style", "noise", "instant")), ("--color", color, ("style", "keep", "match")),
-        ("--loss", loss, tuple(MEASURES)), ("--optimizer", optimizer, tuple(OPTIMIZERS)),
-    ):  # fmt: skip
-        if value not in known:
-            raise OnelookError(f"{option} {value}: use {', '.join(known)}")
     _check_out(out)
-    shown: dict[str, object] = {"--preview": preview, "--resume": resume, "--dry-run": dry_run}
+    one = {"--preview": preview, "--resume": resume, "--dry-run": dry_run}
     if sweep or ladder:
         other = {"--ladder": ladder, "--alpha": alpha is not None} if sweep else {}
-        _refuse(f"{'--sweep' if sweep else '--ladder'} paints many pictures on one sheet", {**shown, "--report": report, **other})
-    if network == "instant":
-        slow: dict[str, object] = {
-            "--steps": steps,
-            "--alpha": alpha is not None,
-            "--init": init != "content",
-            "--where": where,
-            "--weights": weights,
-        }
-        slow |= {"--style-layers": style_layers, "--content-layers": content_layers, "--loss": loss != "gram", "--tiles": tiles}
-        slow |= {"--smooth": smooth is not None, "--optimizer": optimizer != "adam", "--color match": color == "match"}
-        _refuse("--network instant paints in one pass", shown | slow)
+        _refuse(f"{'--sweep' if sweep else '--ladder'} paints many pictures on one sheet", {**one, "--report": report, **other})
+    if network == INSTANT:
+        _refuse("--network instant paints in one pass", one)
     recipe = Recipe(
-        size=size, steps=steps, strength=strength, alpha=alpha, beta=beta, network=network, weights_file=weights, init=init,  # type: ignore[arg-type]
-        colour=color, blend=_numbers("--blend", blend), masks=[Place.of(text).mask(content) for text in where or ()],  # type: ignore[arg-type]
+        size=size, steps=steps, strength=strength, alpha=alpha, beta=beta, network=network, weights_file=weights, init=init,
+        colour=color, blend=_numbers("--blend", blend), masks=tuple(Place.of(text).mask(content) for text in where or ()),
         content_layers=_layers("--content-layers", content_layers), style_layers=_layers("--style-layers", style_layers),
-        measure=loss, smooth=smooth, optimizer=optimizer, tiles=tiles, seed=seed,  # type: ignore[arg-type]
+        measure=loss, smooth=smooth, optimizer=optimizer, tiles=tiles, seed=seed,
     )  # fmt: skip
     if sweep or ladder:
         _sheets(content, styles, recipe, out, sweep, json, quiet)
@@ -131,15 +117,12 @@ def paint(
     _keep(painting, out)
     if report is not None:
         _report(report, painting, content, styles)
-    facts = painting.to_json() | {"out": str(out)}
     verdict = painting.verdict
     text = f"{out}: {painting.picture.width} x {painting.picture.height}, {painting.steps} steps in {painting.seconds:.1f} s"
     text += f"; style distance {verdict.style:.3f}, content distance {verdict.content:.3f} (judge: {painting.judge})"
-    done("\n".join([text, *painting.remarks]), facts, json, quiet)
+    done("\n".join([text, *painting.remarks]), painting.to_json() | {"out": str(out)}, json, quiet)
     if painting.stopped:
-        say_again = "" if quiet or json else f"; go on with --resume (its numbers are in {_unfinished(out)})"
-        progress(quiet).say(f"onelook: interrupted; {out} is the best so far{say_again}")
-        raise typer.Exit(INTERRUPTED)
+        _interrupted(f"{out} is the best so far; go on with --resume", quiet)
 
 
 @app.command()
@@ -169,6 +152,8 @@ def train(
     found = train_painter(style, photos, out, recipe, seconds, steady=steady, seed=seed, progress=progress(quiet))
     text = f"{out}: learned from {found['photos']} photos, {found['steps']} steps in {found['seconds']:.0f} s"
     done(text, found, json, quiet)
+    if found["stopped"]:
+        _interrupted(f"{out} is what was learned so far", quiet)
 
 
 @app.command()
@@ -211,14 +196,14 @@ def _painted(
     unfinished = _unfinished(out)
     if resume and not unfinished.exists():
         raise OnelookError(f"--resume: there is no unfinished painting of {out}")
-    if unfinished.exists() and not resume:
-        unfinished.unlink()
     planned = plan(content, styles, recipe)
     ahead, last = planned.forecast, planned.painter.plan[-1]
     if dry_run:
         text = f"{out}: {last.width} x {last.height}, {planned.painter.total} steps: about {ahead.seconds:.0f} s and {ahead.mb:.0f} MB"
         done(text + (f", {ahead.remark}" if ahead.remark else ""), planned.to_json(), json, quiet)
         return None
+    if not resume:
+        unfinished.unlink(missing_ok=True)
     shower = progress(quiet)
     shower.say(f"about {ahead.seconds:.0f} s and {ahead.mb:.0f} MB" + (f", {ahead.remark}" if ahead.remark else ""))
     with shower.task(f"painting {out.name}", planned.painter.total) as advance:
@@ -238,27 +223,32 @@ def _sheets(content: Path, styles: list[Path], recipe: "Recipe", out: Path, swee
 
     facts: list[dict[str, Any]] = []
     rows: list[list[tuple[Image.Image | None, tuple[str, ...]]]] = [[]]
-    shower = progress(quiet)
-    if sweep:
-        for layers, strength, painting in workflow.sweep(content, styles, recipe):
-            facts.append(painting.to_json() | {"layers": layers, "strength": strength})
-            rows[-1].append((painting.picture, (f"{layers}, {strength}", said_of(painting)[0])))
-            shower.say(f"{layers}, {strength}: {said_of(painting)[0]}")
-            if len(rows[-1]) == len(workflow.RATIOS):
-                rows.append([])
-    else:
-        for name, found in workflow.ladder(content, styles, recipe):
-            if isinstance(found, str):
-                shower.say(f"{name}: {found}")
-                continue
-            facts.append(found.to_json())
-            rows[-1].append((found.picture, (name, *said_of(found))))
-            shower.say(f"{name}: {said_of(found)[0]}")
+    shower, across = progress(quiet), len(workflow.RATIOS) if sweep else len(workflow.LADDER) + 1
+    for name, found in (workflow.sweep if sweep else workflow.ladder)(content, styles, recipe):
+        if isinstance(found, str):
+            shower.say(f"{name}: {found}")
+            continue
+        lines = said_of(found)
+        shower.say(f"{name}: {lines[0]}")
+        facts.append(found.to_json() | {"name": name})
+        rows[-1].append((found.picture, (name, *lines)))
+        if len(rows[-1]) == across:
+            rows.append([])
+        if found.stopped:
+            break
     _save(sheet([row for row in rows if row]), out)
     done(f"{out}: {len(facts)} paintings", {"out": str(out), "paintings": facts}, json, quiet)
+    if facts and facts[-1]["stopped"]:
+        _interrupted(f"{out} has the {len(facts)} paintings so far", quiet)
 
 
-def _refuse(why: str, options: dict[str, object]) -> None:
+def _interrupted(what: str, quiet: bool) -> None:
+    """Say what is kept, and end as programs do that were interrupted."""
+    progress(quiet).say(f"onelook: interrupted; {what}")
+    raise typer.Exit(INTERRUPTED)
+
+
+def _refuse(why: str, options: Mapping[str, object]) -> None:
     """Raise OnelookError for options that were given and would do nothing."""
     given = [option for option, value in options.items() if value]
     if given:

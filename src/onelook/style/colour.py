@@ -6,12 +6,10 @@ covariance of colours (there: section 3, by the square roots of covariances).
     onelook style photo.jpg painting.jpg --color keep
 """
 
-from typing import Literal
-
 import numpy as np
 from PIL import Image
 
-Colour = Literal["style", "keep", "match"]
+COLOURS = ("style", "keep", "match")  # the painting's, the photo's (only brightness is painted), the painting's brought to the photo's
 
 
 def luminance(picture: Image.Image) -> Image.Image:

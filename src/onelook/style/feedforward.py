@@ -20,7 +20,7 @@ from typing import Literal
 
 import torch
 from PIL import Image, ImageOps
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
@@ -30,7 +30,7 @@ from onelook.data.pictures import ahead, open_picture
 from onelook.deadline import Deadline
 from onelook.errors import DataError, DiskError, ModelFileError, PictureError
 from onelook.facts import Facts
-from onelook.files import write_atomically
+from onelook.files import read_tensors, write_atomically
 from onelook.style.losses import Loss, Term
 from onelook.style.networks import StyleNetwork
 from onelook.style.painter import SHORTEST, to_picture, to_tensor
@@ -115,13 +115,12 @@ def load(path: Path) -> StyleFile:
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file; make one with: onelook style train PAINTING PHOTOS --out {path}")
     try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})["onelook-style"])
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
+        metadata, tensors = read_tensors(path)
+        facts = json.loads(metadata["onelook-style"])
         if facts.pop("format") > FORMAT:
             raise ModelFileError(f"{path}: written by a newer onelook; upgrade onelook")
         painter = Painter(int(facts.pop("width")), int(facts.pop("blocks")))
-        painter.load_state_dict(tensors)
+        painter.load_state_dict({name: value.float() for name, value in tensors.items()})
         return StyleFile(painter.eval().to(memory_format=torch.channels_last), **facts)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ModelFileError(f"{path}: not a painter that onelook trained ({str(error).splitlines()[0][:100]})") from error

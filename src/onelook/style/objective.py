@@ -17,9 +17,9 @@ from torch.nn import functional
 
 from onelook.backbones.bfloat16 import bfloat16_autocast
 from onelook.style.losses import Features, Loss, Term
-from onelook.style.networks import StyleNetwork
+from onelook.style.networks import GRID, StyleNetwork
 
-OVERLAP, GRID = 96, 32  # pixels by which tiles reach into each other; their corners are multiples of GRID, so that no layer's places shift
+OVERLAP = 96  # pixels by which tiles reach into each other; their corners are multiples of GRID, so that no layer's places shift
 
 
 @dataclass(frozen=True)

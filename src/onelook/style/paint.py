@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from PIL import Image, ImageChops
@@ -24,6 +25,7 @@ from onelook.style.recipe import SIZE, STEPS, Recipe
 from onelook.style.unfinished import Unfinished
 
 INSTANT = "instant"  # a network that paints in one pass
+READ_AT_ONCE = ("network", "size", "strength", "blend", "colour", "seed")  # what of a recipe it reads
 Picture = Path | str | Image.Image
 Callback = Callable[[Step], bool | None]
 Mixed = Sequence[tuple[float, Image.Image]]
@@ -99,13 +101,9 @@ def plan(content: Picture, styles: Sequence[Picture], recipe: Recipe = Recipe())
     network = load_network(recipe.network, recipe.weights_file)
     terms = recipe.terms(network)
     judge = Judge(find_judge(network.facts.name), photo, recipe.mixed(paintings), max(sizes[-1].width, sizes[-1].height))
-    source, finish = photo, _as_it_is
-    if recipe.colour == "keep":
-        source, paintings = luminance(photo), [luminance(painting) for painting in paintings]
-        finish = lambda picture: with_colours(picture, photo)  # noqa: E731
-    elif recipe.colour == "match":
-        paintings = [matched(painting, photo) for painting in paintings]
-    mixed = recipe.mixed(paintings)
+    source = luminance(photo) if recipe.colour == "keep" else photo
+    finish = partial(with_colours, colours=photo) if recipe.colour == "keep" else _as_it_is
+    mixed = recipe.mixed(_recoloured(photo, paintings, recipe))
     painter = Painter(
         network, terms, source, _strokes(mixed, recipe.masks), sizes, begin=_beginning(source, mixed, recipe, sizes[-1]),
         optimizer=recipe.optimizer, rate=recipe.rate, seed=recipe.seed, side=recipe.tiles, base=source if recipe.masks else None,
@@ -113,7 +111,7 @@ def plan(content: Picture, styles: Sequence[Picture], recipe: Recipe = Recipe())
     begun = time.perf_counter()
     judge(photo)
     ahead = forecast(painter, time.perf_counter() - begun)
-    return Plan(painter, judge, ahead, str(terms), finish, _key(photo, paintings, recipe, sizes))
+    return Plan(painter, judge, ahead, str(terms), finish, _key([photo, *paintings, *recipe.masks], recipe, sizes))
 
 
 def carry_out(planned: Plan, *, keep: Path | None = None, callback: Callback | None = None) -> Painting:
@@ -158,11 +156,15 @@ def _go_on(painter: Painter, unfinished: Unfinished, callback: Callback | None, 
 
 
 def paint_instantly(content: Picture, styles: Sequence[Picture], recipe: Recipe = Recipe()) -> Painting:  # noqa: B008
-    """One pass of the instant painter (extra ``style``); of the recipe, size, strength, blend and colour count. Raises PackageMissing."""
+    """One pass of the instant painter (extra ``style``). Raises PackageMissing, and OnelookError for what has no meaning in one pass."""
+    idle = recipe.idle(READ_AT_ONCE)
+    if idle:
+        raise OnelookError(f"{', '.join(idle)}: --network instant paints in one pass, where that does nothing; leave it away")
     photo, paintings = _opened(content, styles)
-    mixed = recipe.mixed(paintings)
+    judged = recipe.mixed(paintings)
+    mixed = recipe.mixed(_recoloured(photo, paintings, recipe))
     small = scaled(photo, _stages(photo, recipe)[-1])
-    instant, judge = Instant(), Judge(find_judge(INSTANT), photo, mixed, max(small.size))
+    instant, judge = Instant(), Judge(find_judge(INSTANT), photo, judged, max(small.size))
     strength = min(1.0, recipe.strength + 1 - Recipe.strength)  # its usual strength is the whole
     forget_peak()
     begun = time.perf_counter()
@@ -180,6 +182,12 @@ def _opened(content: Picture, styles: Sequence[Picture]) -> tuple[Image.Image, l
         raise OnelookError("a painting that lends its style is missing: onelook style PHOTO PAINTING")
     opened = [picture.convert("RGB") if isinstance(picture, Image.Image) else open_picture(picture) for picture in (content, *styles)]
     return opened[0], opened[1:]
+
+
+def _recoloured(photo: Image.Image, paintings: Sequence[Image.Image], recipe: Recipe) -> list[Image.Image]:
+    """The paintings with the colours that they are painted by."""
+    ways: dict[str, Callable[[Image.Image], Image.Image]] = {"keep": luminance, "match": partial(matched, other=photo), "style": _as_it_is}
+    return [ways[recipe.colour](painting) for painting in paintings]
 
 
 def _stages(photo: Image.Image, recipe: Recipe) -> list[Stage]:
@@ -219,9 +227,9 @@ def _as_it_is(picture: Image.Image) -> Image.Image:
     return picture
 
 
-def _key(photo: Image.Image, paintings: Sequence[Image.Image], recipe: Recipe, sizes: Sequence[Stage]) -> str:
+def _key(pictures: Sequence[Image.Image], recipe: Recipe, sizes: Sequence[Stage]) -> str:
     """A hash of all that is said of a painting: an unfinished one of another key is another painting."""
     digest = hashlib.sha256(repr([replace(recipe, masks=()), sizes]).encode())
-    for picture in (photo, *paintings, *recipe.masks):
+    for picture in pictures:
         digest.update(picture.tobytes())
     return digest.hexdigest()[:32]

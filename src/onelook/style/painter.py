@@ -131,8 +131,9 @@ class Painter:
             if number > first:
                 brush.resize(stage.height, stage.width)
                 made = 0
-            gradient = self._gradient(stage)
-            self._best = self._shown(brush, stage)
+            allowed = self._allowed(stage)
+            gradient = self._gradient(stage, allowed)
+            self._best = self._shown(brush, stage, allowed)
             while made < stage.steps:
                 shift = SHIFTS[made % len(SHIFTS)] if brush.shifts else (0, 0)
                 losses = self._step(brush, partial(gradient, shift=shift), made / stage.steps)
@@ -158,9 +159,9 @@ class Painter:
             brush.load(self.state.tensors)
         return brush
 
-    def _gradient(self, stage: Stage) -> Callable[..., tuple[Tensor, dict[str, float]]]:
+    def _gradient(self, stage: Stage, allowed: Tensor | None) -> Callable[..., tuple[Tensor, dict[str, float]]]:
         """The gradient at this size; nothing pulls at pixels where no style may be."""
-        objective, allowed = self.objective(stage), self._allowed(stage)
+        objective = self.objective(stage)
         if allowed is None:
             return objective.gradient
 
@@ -170,8 +171,8 @@ class Painter:
 
         return masked
 
-    def _shown(self, brush: Optimizer, stage: Stage) -> Callable[[], Tensor]:
-        allowed = self._allowed(stage)
+    def _shown(self, brush: Optimizer, stage: Stage, allowed: Tensor | None) -> Callable[[], Tensor]:
+        """What is shown of a brush: its best, and the base where no style may be."""
         if allowed is None or self.base is None:
             return lambda: brush.best
         base = to_tensor(scaled(self.base, stage))
@@ -186,7 +187,7 @@ class Painter:
                 brush.calm()
                 self.remarks.append(f"numbers overflowed; went on from the best picture with rate {brush.rate:.2g}")
                 if len(self.remarks) > PATIENCE:
-                    raise OnelookError("numbers overflow again and again; use weights nearer to 1, or --optimizer adam") from None
+                    raise OnelookError("numbers overflow again and again; use weights nearer to 1, or --strength") from None
 
     def _region(self, strokes: Strokes, stage: Stage) -> Region:
         pictures = [(weight, to_tensor(_as_large(picture, stage))) for weight, picture in strokes.pictures]

@@ -3,23 +3,27 @@
 python -c "from onelook.style.recipe import Recipe; from onelook.style.networks import load_network; print(Recipe().terms(load_network()))"
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from PIL import Image
 
 from onelook.backbones.weights import DEFAULT_BACKBONE
 from onelook.errors import OnelookError
-from onelook.style.colour import Colour
+from onelook.style.colour import COLOURS
 from onelook.style.losses import Content, Loss, Style, Sum, Term, TotalVariation, Wasserstein
 from onelook.style.networks import StyleNetwork
+from onelook.style.optimizers import OPTIMIZERS
 
 SIZE, STEPS = 512, 100  # pixels of the longer side; steps at every size
 STRENGTH, CONTENT, SMOOTH = 0.7, 0.05, 0.5  # the usual strength, the weight of content there (that of style is 1), and of total variation
 Name = TypeVar("Name", str, int)
 MEASURES: dict[str, type[Loss]] = {"gram": Style, "wasserstein": Wasserstein}
+INITS = ("content", "style", "noise", "instant")  # what is begun with
+CHOICES = {"init": INITS, "colour": COLOURS, "measure": tuple(MEASURES), "optimizer": tuple(OPTIMIZERS)}
+OPTIONS = {"colour": "color", "measure": "loss", "masks": "where", "weights_file": "weights"}  # of the command line, where they differ
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,13 @@ class Recipe:
     beta: float | None = None
     network: str = DEFAULT_BACKBONE
     weights_file: Path | None = None
-    init: Literal["content", "style", "noise", "instant"] = "content"
-    colour: Colour = "style"
+    init: str = "content"
+    colour: str = "style"
     blend: Sequence[float] = ()
     masks: Sequence[Image.Image] = ()
     content_layers: Mapping[str, float] = field(default_factory=dict)
     style_layers: Mapping[str, float] = field(default_factory=dict)
-    measure: Literal["gram", "wasserstein"] = "gram"
+    measure: str = "gram"
     smooth: float | None = None
     optimizer: str = "adam"
     rate: float | None = None
@@ -55,6 +59,9 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise OnelookError(f"{option_of(name)} {getattr(self, name)}: use {', '.join(known)}")
         if self.steps is not None and self.steps < 1:
             raise OnelookError(f"--steps {self.steps}: use 1 or more")
         if (self.alpha is None) != (self.beta is None):
@@ -74,11 +81,21 @@ class Recipe:
         found += [(beta * weight, MEASURES[self.measure](layer, relative)) for layer, weight in style.items()]
         return Sum(tuple((weight, loss) for weight, loss in [*found, (smooth, TotalVariation())] if weight))
 
+    def idle(self, read: Collection[str]) -> list[str]:
+        """The options that were given and are not among those ``read``."""
+        usual = Recipe()
+        return [option_of(one.name) for one in fields(self) if one.name not in read and getattr(self, one.name) != getattr(usual, one.name)]
+
     def mixed(self, paintings: Sequence[Image.Image]) -> list[tuple[float, Image.Image]]:
         """Paintings with weights that add up to 1. Raises OnelookError for weights that are not one each."""
         if self.blend and len(self.blend) != len(paintings):
             raise OnelookError(f"--blend {','.join(f'{weight:g}' for weight in self.blend)}: give {len(paintings)} weights, one a painting")
         return [(weight, paintings[place]) for place, weight in shares(dict(enumerate(self.blend or [1.0] * len(paintings)))).items()]
+
+
+def option_of(name: str) -> str:
+    """The option of the command line that a field of a recipe is."""
+    return "--" + OPTIONS.get(name, name).replace("_", "-")
 
 
 def _ratio(strength: float) -> tuple[float, float]:

@@ -7,11 +7,11 @@ import json
 import time
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 
 from onelook.errors import UnreadableError
-from onelook.files import write_atomically
+from onelook.files import read_tensors, write_atomically
 from onelook.style.painter import Painter, State
 
 EVERY = 30.0  # seconds between two savings
@@ -28,9 +28,8 @@ class Unfinished:
         if self.path is None or not self.path.is_file():
             return False
         try:
-            with safe_open(self.path, framework="pt") as file:
-                facts = json.loads((file.metadata() or {})["style"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            metadata, tensors = read_tensors(self.path)
+            facts = json.loads(metadata["style"])
             key, state = facts["key"], State(int(facts["stage"]), int(facts["made"]), tensors)
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise UnreadableError(f"{self.path}: not an unfinished painting ({error}); delete it") from error

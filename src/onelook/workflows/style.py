@@ -25,7 +25,7 @@ from onelook.style.paint import INSTANT, Painting, paint
 from onelook.style.recipe import Recipe
 
 LADDER = (INSTANT, DEFAULT_BACKBONE, "hed")  # networks that need no download, the quickest first
-RATIOS = (0.95, 0.85, 0.7, 0.5)  # strengths of a sweep, from style to content
+RATIOS = (0.99, 0.9, 0.5, 0.1)  # strengths of a sweep, from style to content: three decades of the ratio, as in the paper
 SOFT = 4  # pixels over which a place's border fades
 
 
@@ -64,25 +64,33 @@ class Place:
         return Image.fromarray(mask).filter(ImageFilter.GaussianBlur(SOFT))
 
 
-def sweep(content: Path, styles: Sequence[Path], recipe: Recipe) -> Iterator[tuple[str, str, Painting]]:
-    """The papers' figure (Gatys et al. 2015, fig. 3): (layers of style, strength, painting), more layers down, more content across."""
+def sweep(content: Path, styles: Sequence[Path], recipe: Recipe) -> Iterator[tuple[str, Painting]]:
+    """The papers' figure (Gatys et al. 2015, fig. 3): (layers of style and strength, painting), more layers down, more content across."""
     network = load_network(recipe.network, recipe.weights_file)
     layers = list(recipe.style_layers or network.facts.style)
     for count in range(1, len(layers) + 1):
         for strength in RATIOS:
             used = dict.fromkeys(layers[:count], 1.0)
             painting = paint(content, styles, replace(recipe, style_layers=used, strength=strength))
-            yield (f"to {layers[count - 1]}", f"strength {strength:g}", painting)
+            yield f"to {layers[count - 1]}, strength {strength:g}", painting
 
 
 def ladder(content: Path, styles: Sequence[Path], recipe: Recipe) -> Iterator[tuple[str, Painting | str]]:
     """Every network that is here, or why it is not: (name, painting or reason)."""
     for name in dict.fromkeys((*LADDER, recipe.network)):
         try:
-            own = recipe if name == recipe.network else replace(recipe, network=name, weights_file=None, content_layers={}, style_layers={})
-            yield name, paint(content, styles, own)
+            yield name, paint(content, styles, _recipe_for(name, recipe))
         except BackboneError as error:
             yield name, str(error)
+
+
+def _recipe_for(name: str, recipe: Recipe) -> Recipe:
+    """The recipe as another network can carry it out."""
+    if name == recipe.network:
+        return recipe
+    if name == INSTANT:
+        return Recipe(network=name, size=recipe.size, strength=recipe.strength, blend=recipe.blend, colour=recipe.colour, seed=recipe.seed)
+    return replace(recipe, network=name, weights_file=None, content_layers={}, style_layers={})
 
 
 def train_painter(
@@ -106,7 +114,7 @@ def train_painter(
 
         own = train(painting, style.name, found, network, recipe.terms(network), deadline, steady=steady, seed=seed, callback=show)
     own.save(out)
-    return own.facts() | {"out": str(out)}
+    return own.facts() | {"out": str(out), "stopped": not deadline.passed()}
 
 
 def apply_painter(file: Path, photos: Sequence[str], out: Path, size: int | None) -> Iterator[Facts]:
