@@ -70,6 +70,13 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def small_model(photos: Path) -> Model:
+    """A model with one quickly trained head, ``kind``."""
+    model = Model.new(geometry=Geometry(64))
+    model.fit("kind", photos, freeze="all", views=1)
+    return model
+
+
 def write_crops(root: Path, count: int, offset: int = 0) -> None:
     for name, array in zip(("temple", "flower"), load_sample_images().images, strict=True):
         (root / name).mkdir(parents=True, exist_ok=True)

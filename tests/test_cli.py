@@ -296,6 +296,7 @@ def commands() -> list[list[str]]:
         ["patches"],
         ["deconvnet"],
         ["explain"],
+        ["export"],
         ["style"],
         ["retrain"],
         ["bench"],
@@ -353,7 +354,7 @@ def readme_commands() -> list[Any]:
     """Those of the README, and those of two guides that are not there; what trains long, and the guides, are slow tests."""
     first = commands_of(README)
     long = re.compile(r"--task segment|--budget|weights\.csv|--name kind")
-    guides = [line for name in ("inside.md", "style.md") for line in commands_of(README.parent / "docs" / name)]
+    guides = [line for name in ("inside.md", "style.md", "export.md") for line in commands_of(README.parent / "docs" / name)]
     guide = [line for line in guides if line not in first]
     return [pytest.param(line, marks=pytest.mark.slow) if line in guide or long.search(line) else line for line in first + guide]
 

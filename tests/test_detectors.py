@@ -178,7 +178,7 @@ class TestRegions:
 
     def test_boxes_of_unmoved_regions(self) -> None:
         raw = Regions(torch.tensor([[[0.0, 0, 10, 20]]]), torch.tensor([[[0.0, 5.0, 0.0]]]), torch.zeros(1, 1, 2, 4))
-        boxes, scores = region_boxes(raw)[0]
+        boxes, scores = (part[0] for part in region_boxes(raw))
         torch.testing.assert_close(boxes, torch.tensor([[0.0, 0, 10, 20]] * 2))
         torch.testing.assert_close(scores.diagonal(), torch.tensor([0.0, 5.0, 0.0]).softmax(0)[1:])
         assert float(scores[0, 1]) == float(scores[1, 0]) == 0

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from onelook.workflows.export import export
+from tests.conftest import small_model
+
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "onelook"
 ROOT_FILES = 12  # modules in the root at most
@@ -91,7 +94,7 @@ def test_methods_do_not_know_each_other() -> None:
             assert others <= SHARED_BY_HEADS, path.name
 
 
-@pytest.mark.parametrize("page", ["README.md", pytest.param("docs/style.md", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("page", ["README.md", "docs/export.md", pytest.param("docs/style.md", marks=pytest.mark.slow)])
 def test_python_of_pages_runs(page: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").symlink_to(photos)
@@ -100,4 +103,8 @@ def test_python_of_pages_runs(page: str, photos: Path, tmp_path: Path, monkeypat
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
     for block in blocks:
+        if "mine.on" in block and not Path("mine.onelook").exists():
+            small_model(photos).save("mine.onelook")
+        if "mine.onnx" in block:
+            export("mine.onelook", "onnx", "mine.onnx")
         exec(compile(block, page, "exec"), {})

@@ -15,7 +15,7 @@ from onelook.errors import HeadError
 from onelook.geometry.boxes import ScoredBoxes
 from onelook.geometry.masks import IGNORE, Mask, ProbabilityMap
 from onelook.geometry.objects import Layout, Objects
-from onelook.geometry.placement import PIXELS, Geometry
+from onelook.geometry.placement import PIXELS, Geometry, Placement
 from onelook.heads import HEADS, find_head, make_options, tasks
 from onelook.heads.base import AnyHead, Head
 from onelook.heads.context import Context
@@ -354,3 +354,44 @@ def test_an_unknown_task_and_method_are_named() -> None:
         find_head("dance")
     with pytest.raises(HeadError, match="--method yolo: is no way to classify; use one of classify"):
         find_head("classify", "yolo")
+
+
+def shares(placement: Placement) -> torch.Tensor:
+    return torch.tensor([*placement.original, *placement.original], dtype=torch.float32)
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_tensors_say_what_predictions_say(case: tuple[str, str, str], extractor: Extractor) -> None:
+    """The batch form of answers, which graphs hold, against the form that is judged, of pictures that are padded."""
+    head = make(case, extractor.backbone)
+    geometry = Geometry(SIZE).place(2 * SIZE, SIZE + 50)
+    wide, high = geometry.content
+    batch = [Pixels(one.row, one.content[:, :high, :wide], geometry) for one in pixels(3)]
+    found = extractor.look(batch, head.needs)
+    with torch.inference_mode():
+        raw = head(found)
+        if head.no_graph:
+            with pytest.raises(HeadError, match="cannot be exported"):
+                head.tensors(raw, geometry)
+            return
+        given, predictions = head.tensors(raw, geometry), head.postprocess(raw, found.placements)
+    for number, prediction in enumerate(predictions):
+        if isinstance(prediction, ScoredBoxes):
+            mine = given["pictures"] == number
+            count = int((given["scores"][mine] >= 0.2).sum())
+            assert count == int((prediction.scores >= 0.2).sum())
+            order = given["scores"][mine].argsort(descending=True, stable=True)[:count]
+            torch.testing.assert_close(given["scores"][mine][order], prediction.scores[:count])
+            for box, label in zip(given["boxes"][mine][order] * shares(geometry), given["labels"][mine][order], strict=True):
+                near = (prediction.boxes - box).abs().amax(1) < 0.5
+                assert bool((prediction.labels[near] == label).any())
+        elif isinstance(prediction, ProbabilityMap):
+            small = ProbabilityMap(prediction.values, (wide, high))
+            assert float((given["mask"][number] == small.mask()).float().mean()) > 0.97  # enlarged before the softmax, not behind it
+        elif head.task == "keypoints":
+            torch.testing.assert_close(given["points"][number, :, :2] * shares(geometry)[:2], prediction[:, :2], rtol=1e-4, atol=1e-2)
+            torch.testing.assert_close(given["points"][number, :, 2], prediction[:, 2])
+        else:
+            row = next(iter(given.values()))[number]
+            expected = prediction if head.task != "classify" else prediction.sigmoid() if head.multi else prediction.softmax(0)
+            torch.testing.assert_close(row, expected)

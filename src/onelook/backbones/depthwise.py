@@ -47,6 +47,11 @@ def with_fast_gradients(module: nn.Module) -> None:
                 setattr(parent, name, Depthwise(child))
 
 
+def pads_by_size(module: nn.Module) -> bool:
+    """Whether it is a convolution that pads by its input's size ("same")."""
+    return isinstance(module, Conv2dSame) or (isinstance(module, Depthwise) and module.pads_same)
+
+
 def _slow(layer: nn.Conv2d) -> bool:
     """Whether torch falls back for it, and what is here applies: sides are put together from 3x3 pieces two apart, so they are odd."""
     depthwise = layer.groups == layer.in_channels == layer.out_channels > 1 and type(layer) in (nn.Conv2d, Conv2dSame)

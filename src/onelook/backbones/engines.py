@@ -13,13 +13,14 @@ import sys
 from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from onelook.backbones.backbone import Backbone
+from onelook.backbones.depthwise import pads_by_size
 from onelook.backbones.layout import channels_last
 from onelook.errors import BackboneError
 from onelook.geometry.placement import Geometry
@@ -27,6 +28,7 @@ from onelook.threads import all_threads
 
 TOLERANCE = 1e-4  # largest allowed difference, relative to each map's largest value
 EXPORT_VERSION = 2
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Engine(Protocol):
@@ -157,7 +159,7 @@ def _export(backbone: Backbone, path: Path) -> None:
     size = backbone.preprocess.size
     size = Geometry(backbone.preprocess.size, multiple=backbone.size_multiple).size  # where every stage halves evenly, as at all inputs
     names = [f"stage{index}" for index in range(len(backbone.strides) + 1)]
-    traced = with_fixed_padding(backbone, size)
+    traced = with_fixed_padding(backbone, torch.zeros(1, 3, size, size))
     partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
         with warnings.catch_warnings(), torch.no_grad():
@@ -185,36 +187,36 @@ def _export(backbone: Backbone, path: Path) -> None:
             partial.unlink()
 
 
-def with_fixed_padding(backbone: Backbone, size: int) -> nn.Module:
-    """A copy of a backbone whose convolutions with padding by size ("same") pad as they do at an input of ``size``.
+def with_fixed_padding(network: Network, example: Tensor) -> Network:
+    """A copy of a network whose convolutions with padding by size ("same") pad as they do for ``example``.
 
     So they do at every size of their input that is even as there. The copy shares no weights.
     """
-    from timm.layers import Conv2dSame, get_same_padding
-
-    copy = deepcopy(backbone)
+    copy = deepcopy(network)
     sizes: dict[nn.Module, tuple[int, int]] = {}
-    same = [module for module in copy.modules() if isinstance(module, Conv2dSame)]
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         sizes[module] = (int(inputs[0].shape[2]), int(inputs[0].shape[3]))
 
-    hooks = [module.register_forward_pre_hook(note) for module in same]
+    hooks = [module.register_forward_pre_hook(note) for module in copy.modules() if pads_by_size(module)]
     with torch.no_grad():
-        copy(torch.zeros(1, 3, size, size))
+        copy(example)
     for hook in hooks:
         hook.remove()
+    fixed = {layer: _with_padding(layer, size) for layer, size in sizes.items() if isinstance(layer, nn.Conv2d)}
     for parent in list(copy.modules()):
-        for name, child in list(parent.named_children()):
-            if child in sizes:
-                assert isinstance(child, Conv2dSame)
-                sides = zip(sizes[child], child.kernel_size, child.stride, child.dilation, strict=True)
-                down, across = (get_same_padding(*side) for side in sides)
-                plain = nn.Conv2d(
-                    child.in_channels, child.out_channels, child.kernel_size, child.stride, 0, child.dilation, child.groups,
-                    child.bias is not None,
-                )  # fmt: skip
-                plain.load_state_dict(child.state_dict())
-                padding = (across // 2, across - across // 2, down // 2, down - down // 2)
-                setattr(parent, name, nn.Sequential(nn.ZeroPad2d(padding), plain))
+        for name, child in parent._modules.items():  # named_children would leave out those that stand in two places
+            if child in fixed:
+                parent._modules[name] = fixed[child]
     return copy.eval()
+
+
+def _with_padding(layer: nn.Conv2d, size: tuple[int, int]) -> nn.Module:
+    """A convolution that pads by size as one that pads as it does at an input of this (height, width)."""
+    from timm.layers import get_same_padding
+
+    down, across = (get_same_padding(*side) for side in zip(size, layer.kernel_size, layer.stride, layer.dilation, strict=True))
+    kernel, stride, dilation = ((int(pair[0]), int(pair[1])) for pair in (layer.kernel_size, layer.stride, layer.dilation))
+    plain = nn.Conv2d(layer.in_channels, layer.out_channels, kernel, stride, 0, dilation, layer.groups, layer.bias is not None)
+    plain.load_state_dict(layer.state_dict())
+    return nn.Sequential(nn.ZeroPad2d((across // 2, across - across // 2, down // 2, down - down // 2)), plain)

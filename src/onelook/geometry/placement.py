@@ -5,6 +5,7 @@
     python -c "from onelook import Geometry; print(Geometry(224, 'fit').place(640, 480))"
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -38,6 +39,10 @@ class Placement:
     def frame(self) -> tuple[int, int]:
         """The input as it is for this picture alone: what shares of the input are shares of, whatever batch it is in."""
         return self.alone or self.input
+
+    def shares(self, points: Tensor) -> Tensor:
+        """Points (..., 2) as x, y in input pixels -> shares of what is shown of the picture, 0..1; in a graph, too (``as_tensor``)."""
+        return torch.minimum((points / as_tensor(self.content, points)).clamp_min(0), points.new_ones(()))
 
     def points_to_input(self, points: Tensor) -> Tensor:
         """Points (..., 2) as x, y in original pixels -> input pixels."""
@@ -114,6 +119,11 @@ class Geometry:
         (width, height), (fx, fy) = placement.content, (picture.width / original[0], picture.height / original[1])
         right, below = min((x0 + width) / sx, original[0]), min((y0 + height) / sy, original[1])
         return picture.resize(placement.content, interpolation, box=(x0 / sx * fx, y0 / sy * fy, right * fx, below * fy))
+
+
+def as_tensor(numbers: Sequence[float], like: Tensor) -> Tensor:
+    """Numbers as a tensor; where a graph is traced, those that it computes stay computed."""
+    return torch.stack([torch.as_tensor(number) for number in numbers]).to(like)
 
 
 def _round_up(value: int, multiple: int) -> int:

@@ -97,6 +97,7 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
     ``large``: whether predictions are too large to be kept for many pictures. ``tiled``: whether it can look piece by piece.
     ``crops``: whether it looks at crops itself, through the network that ``bind`` gives it. ``answer_options``: which of
     ``AnswerOptions`` it knows. ``named_only``: whether it is taken only where its task is named, not read off the data.
+    ``no_graph``: why its answers cannot be made by one graph of a network's operations, if so.
     ``by_identity``: whether it answers for classes that it has not learned from too, so that splits never part a class.
     """
 
@@ -115,6 +116,7 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
     answer_options: ClassVar[tuple[str, ...]] = ()
     named_only: ClassVar[bool] = False
     by_identity: ClassVar[bool] = False
+    no_graph: ClassVar[str] = ""
 
     classes: tuple[str, ...]
     temperature: float = 1.0  # what scores are divided by
@@ -167,6 +169,19 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
     def truth(self, target: Target) -> Answer | None:
         """The right answer, where it can be drawn beside a wrong one."""
         return None
+
+    def tensors(self, raw: Raw, placement: Placement) -> dict[str, Tensor]:
+        """The answers to a whole batch of pictures that lie alike, as tensors, in operations that a graph can hold.
+
+        One row a picture, or rows of all pictures together with ``pictures``, the number (M,) of each row's. Places are shares of what is
+        shown of the picture, 0..1. Raises HeadError for a head whose answers are not made by such operations.
+        """
+        why = self.no_graph or "it does not say its answers as tensors"
+        raise HeadError(f"a head by {self.method} cannot be exported: {why}")
+
+    def reading(self) -> Facts:
+        """What else a program must know to read ``tensors``: the score from which a box is an answer, the distance up to which ..."""
+        return {}
 
     @abstractmethod
     def judge(self) -> Judge[Prediction, Target]:

@@ -8,12 +8,13 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
+from torchvision.ops import box_iou, nms
 
 from onelook.answers.answer import Answer
 from onelook.data.pictures import picture_size
 from onelook.data.samples import Dataset, objects_of
 from onelook.errors import PictureError
+from onelook.facts import Facts
 from onelook.geometry.boxes import ScoredBoxes, fuse, mirror, no_boxes, suppress
 from onelook.geometry.objects import Objects, has_area
 from onelook.geometry.placement import Placement
@@ -24,6 +25,7 @@ from onelook.metrics.judge import Judge
 LOWEST = 0.005  # scores below are not answers at all
 OVERLAP = 0.6  # of two boxes of a class of which one goes
 MOST, CANDIDATES = 300, 2000
+APART = 2.0  # widths of a picture by which boxes of different classes are moved apart
 SAME, LEAST = 0.5, 1e-4  # overlap of boxes of one object; the score that stands for none, where it is asked why
 WANTED = 40.0  # pixels (square root of the area) that half of the boxes of every class should have in the input at least
 SMALLEST, LARGEST = 320, 640  # input sizes of a new model for detection, by how small the objects are
@@ -45,6 +47,9 @@ class PlaceHead(Head[Raw, ScoredBoxes, Objects], Generic[Raw]):
         sure = prediction.scores >= (CONF if options.conf is None else options.conf)
         boxes, scores, labels = (part[sure].numpy() for part in (prediction.boxes, prediction.scores, prediction.labels))
         return Detections.of(boxes, scores, labels, self.classes)
+
+    def reading(self) -> Facts:
+        return {"conf": CONF}
 
     def truth(self, target: Objects) -> Answer:
         """The labelled boxes."""
@@ -77,18 +82,30 @@ class BoxHead(PlaceHead[Raw], Generic[Raw]):
         return min(LARGEST, max(SMALLEST, 32 * round(WANTED / min(map(median, shares.values())) / 32)))
 
     @abstractmethod
-    def boxes_and_scores(self, raw: Raw) -> list[tuple[Tensor, Tensor]]:
-        """Per picture: boxes (A, 4) xyxy in input pixels, and the score of each class, 0..1, (A, classes)."""
+    def boxes_and_scores(self, raw: Raw) -> tuple[Tensor, Tensor]:
+        """Boxes (B, A, 4) xyxy in input pixels, and the score of each class, 0..1, (B, A, classes)."""
 
     @torch.inference_mode()
     def postprocess(self, raw: Raw, placements: Sequence[Placement]) -> list[ScoredBoxes]:
         """Boxes in pixels of the original pictures after suppression, best first."""
-        pairs = self.boxes_and_scores(raw)
-        return [self.choose(boxes, scores, placement) for (boxes, scores), placement in zip(pairs, placements, strict=True)]
+        pairs = zip(*self.boxes_and_scores(raw), placements, strict=True)
+        return [self.choose(boxes, scores, placement) for boxes, scores, placement in pairs]
+
+    def tensors(self, raw: Raw, placement: Placement) -> dict[str, Tensor]:
+        """Boxes after suppression, best first, of all pictures together."""
+        if self.no_graph:
+            return super().tensors(raw, placement)
+        boxes, scores = self.boxes_and_scores(raw)
+        boxes = placement.shares(boxes.reshape(-1, boxes.shape[1] * 2, 2)).reshape(boxes.shape)
+        picture, row, label = (scores >= LOWEST).nonzero().unbind(1)
+        boxes, scores = boxes[picture, row], scores[picture, row, label]
+        apart = (picture * len(self.classes) + label)[:, None] * APART  # boxes of other pictures and classes do not meet
+        kept = nms(boxes + apart, scores * has_area(boxes), self.overlap)
+        return {"boxes": boxes[kept], "scores": scores[kept], "labels": label[kept], "pictures": picture[kept]}
 
     def claim(self, raw: Raw, about: Any = None) -> Claim[Raw]:
         """Of the surest box (of a class) the log odds: of the surest one of its class that overlaps it by half."""
-        boxes, scores = (part.detach() for part in self.boxes_and_scores(raw)[0])
+        boxes, scores = (part[0].detach() for part in self.boxes_and_scores(raw))
         named = self.named(about)
         label = int(scores.amax(0).argmax()) if named is None else named
         row = int(scores[:, label].argmax())
@@ -96,7 +113,7 @@ class BoxHead(PlaceHead[Raw], Generic[Raw]):
 
         def evidence(found: Raw) -> Tensor:
             each = []
-            for others, sure in self.boxes_and_scores(found):
+            for others, sure in zip(*self.boxes_and_scores(found), strict=True):
                 near = box_iou(others, place[None])[:, 0] > SAME
                 surest = sure[near, label].amax() if bool(near.any()) else sure[:, label].sum() * 0
                 each.append(torch.logit(surest, LEAST))

@@ -20,6 +20,7 @@ from onelook.answers.labels import Label, Labels
 from onelook.data.samples import Dataset
 from onelook.errors import HeadError
 from onelook.facts import Facts
+from onelook.geometry.placement import Placement
 from onelook.heads.base import AnswerOptions, Claim, Usual
 from onelook.heads.context import Context
 from onelook.heads.options import option
@@ -94,6 +95,9 @@ class Classify(PooledHead):
         row = prediction.double().softmax(dim=0).tolist()
         best = max(range(len(row)), key=row.__getitem__)
         return Label(self.classes[best], row[best], dict(zip(self.classes, row, strict=True)))
+
+    def tensors(self, raw: Tensor, placement: Placement) -> dict[str, Tensor]:
+        return {"probabilities": raw.sigmoid() if self.multi else raw.softmax(1), "logits": raw}
 
     def claim(self, raw: Tensor, about: Any = None) -> Claim[Tensor]:
         """Of one class the log odds against all others; of one label of several its own."""

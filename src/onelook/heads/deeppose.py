@@ -13,10 +13,11 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from onelook.facts import Facts
 from onelook.geometry.objects import Layout, Objects, main_person
-from onelook.geometry.placement import Placement
+from onelook.geometry.placement import Placement, as_tensor
 from onelook.heads.base import Claim
 from onelook.heads.context import Context
 from onelook.heads.keypoint_head import KeypointHead
@@ -38,6 +39,30 @@ class DeepPoseOptions:
     """``attach``: behind the last convolution, or to the embedding."""
 
     attach: Attach = option("conv", "What a head of one box or of key points reads.")
+
+
+class GridMean(nn.Module):
+    """A map (B, C, h, w) -> the means (B, C, cells, cells) over a grid, as ``nn.AdaptiveAvgPool2d`` has them.
+
+    While a graph of free sizes is traced, which cannot hold that, as a product with the share of every row and column in every cell.
+    """
+
+    def __init__(self, cells: int) -> None:
+        super().__init__()
+        self.cells = cells
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.onnx.is_in_onnx_export():
+            return functional.adaptive_avg_pool2d(x, self.cells)
+        rows, columns = (self.shares(torch.arange(side)).to(x) for side in x.shape[2:])
+        return rows @ x @ columns.T
+
+    def shares(self, places: Tensor) -> Tensor:
+        """How much (cells, n) each of n places counts in the mean of each cell."""
+        count, cell = places.shape[0], torch.arange(self.cells)[:, None]
+        first, end = cell * count // self.cells, ((cell + 1) * count + self.cells - 1) // self.cells
+        within = (places >= first) & (places < end)
+        return within / within.sum(1, keepdim=True)
 
 
 class DeepPose(KeypointHead[Tensor]):
@@ -66,7 +91,7 @@ class DeepPose(KeypointHead[Tensor]):
         self.channels = dict(channels)
         if attach == "conv":
             self.pyramid = Pyramid(self.channels, WIDTH, finest=True)
-            self.grid = nn.Sequential(separable(WIDTH, WIDTH), nn.AdaptiveAvgPool2d(GRID), nn.Flatten())
+            self.grid = nn.Sequential(separable(WIDTH, WIDTH), GridMean(GRID), nn.Flatten())
         width = WIDTH * GRID * GRID if attach == "conv" else inputs
         self.dense = nn.Sequential(
             nn.BatchNorm1d(width),
@@ -97,7 +122,7 @@ class DeepPose(KeypointHead[Tensor]):
     def forward(self, look: Look) -> Tensor:
         look.require(self.needs)
         read = self._over_frames(look) if self.attach == "conv" else cast(Tensor, look.embedding)
-        said = cast(Tensor, self.dense(read)).view(len(read), -1, 3)
+        said = cast(Tensor, self.dense(read)).unflatten(1, (-1, 3))
         scale = NARROWEST + (WIDEST - NARROWEST) * said[..., 2:].sigmoid()
         return torch.cat([said[..., :2] + 0.5, scale], dim=2)
 
@@ -132,6 +157,11 @@ class DeepPose(KeypointHead[Tensor]):
         named = self.named(about)
         point = int(raw[0, :, 2].argmin()) if named is None else named
         return Claim(self.classes[point], lambda found: -found[:, point, 2])
+
+    def tensors(self, raw: Tensor, placement: Placement) -> dict[str, Tensor]:
+        """Points (B, K, 3) as x, y, score; x and y may lie outside of 0..1."""
+        points = raw[..., :2] * as_tensor(placement.frame, raw) / as_tensor(placement.content, raw)
+        return {"points": torch.cat([points, torch.exp(-raw[..., 2:].exp() / 0.05)], dim=2)}
 
     def postprocess(self, raw: Tensor, placements: Sequence[Placement]) -> list[Tensor]:
         """Points (K, 3) of each picture in its own pixels: x, y, and a score that falls with the error that is expected."""

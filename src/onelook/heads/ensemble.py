@@ -70,6 +70,9 @@ class Averaged(Head[Tensor, Tensor, Tensor]):
     def answer(self, prediction: Tensor, options: AnswerOptions = AnswerOptions()) -> Answer:
         return self.core.answer(prediction, options)
 
+    def tensors(self, raw: Tensor, placement: Placement) -> dict[str, Tensor]:
+        return self.core.tensors(raw, placement)
+
     def claim(self, raw: Tensor, about: Any = None) -> Claim[Tensor]:
         return self.core.claim(raw, about)
 

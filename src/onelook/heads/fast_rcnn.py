@@ -35,6 +35,7 @@ class FastRcnn(BoxHead[Regions]):
     """Look with proposed regions -> ``Regions``. Targets: ``Objects``."""
 
     method = "fast_rcnn"
+    no_graph = "its regions are proposed by selective search, outside of any network; train it by fcos or yolo"
     overlap = 0.4
     pool_usual: ClassVar[Pool] = "region"
 
@@ -73,7 +74,7 @@ class FastRcnn(BoxHead[Regions]):
         logits, codes = self.reader(pooled)
         return Regions(boxes, logits.view(*boxes.shape[:2], -1), codes.view(*boxes.shape[:2], -1, 4))
 
-    def boxes_and_scores(self, raw: Regions) -> list[tuple[Tensor, Tensor]]:
+    def boxes_and_scores(self, raw: Regions) -> tuple[Tensor, Tensor]:
         return region_boxes(raw)
 
     def loss(self, raw: Regions, target: Sequence[Objects]) -> dict[str, Tensor]:

@@ -49,6 +49,7 @@ class FasterRcnn(BoxHead[Staged]):
 
     method = "faster_rcnn"
     overlap = 0.4
+    no_graph = "which regions it reads again is chosen for every picture by itself; train it by fcos or yolo"
 
     def __init__(self, classes: Sequence[str], *, channels: Mapping[str, int], width: int = WIDTH) -> None:
         super().__init__()
@@ -96,7 +97,7 @@ class FasterRcnn(BoxHead[Staged]):
         kinds, moves = self.reader(pooled)
         return Staged(boxes, kinds.view(*boxes.shape[:2], -1), moves.view(*boxes.shape[:2], -1, 4), every, logits, codes)
 
-    def boxes_and_scores(self, raw: Staged) -> list[tuple[Tensor, Tensor]]:
+    def boxes_and_scores(self, raw: Staged) -> tuple[Tensor, Tensor]:
         return region_boxes(raw)
 
     def loss(self, raw: Staged, target: Sequence[Objects]) -> dict[str, Tensor]:

@@ -87,7 +87,9 @@ class Fcos(BoxHead[Cells]):
         levels, strides = self.pyramid(look.maps), self.pyramid.strides
         places = [cells(level.shape[2], level.shape[3], stride) for level, stride in zip(levels, strides, strict=True)]
         centres = torch.cat(places).to(levels[0])
-        steps = torch.cat([torch.full((len(place),), float(stride)) for place, stride in zip(places, strides, strict=True)]).to(levels[0])
+        steps = torch.cat([torch.full_like(place[:, 0], float(stride)) for place, stride in zip(places, strides, strict=True)]).to(
+            levels[0]
+        )
         logits = flat([read(tower(level)) for level, tower, read in zip(levels, self.what, self.logits, strict=True)])
         reach = flat([read(tower(level)) for level, tower, read in zip(levels, self.where, self.reach, strict=True)])
         reach = reach.view(*reach.shape[:2], 4, BINS)
@@ -95,8 +97,8 @@ class Fcos(BoxHead[Cells]):
         boxes = torch.cat([centres - sides[..., :2], centres + sides[..., 2:]], dim=2)
         return Cells(centres, steps, boxes, logits, reach)
 
-    def boxes_and_scores(self, raw: Cells) -> list[tuple[Tensor, Tensor]]:
-        return list(zip(raw.boxes, raw.logits.sigmoid(), strict=True))
+    def boxes_and_scores(self, raw: Cells) -> tuple[Tensor, Tensor]:
+        return raw.boxes, raw.logits.sigmoid()
 
     def loss(self, raw: Cells, target: Sequence[Objects]) -> dict[str, Tensor]:
         """Cross entropy of each cell's quality; generalised IoU and cross entropy of the distances, weighted by quality."""

@@ -19,7 +19,7 @@ from torch.nn import functional
 from onelook.facts import Facts
 from onelook.geometry.anchors import cells
 from onelook.geometry.objects import Layout, Objects, main_person
-from onelook.geometry.placement import Placement
+from onelook.geometry.placement import Placement, as_tensor
 from onelook.heads.base import Claim, Usual
 from onelook.heads.context import Context
 from onelook.heads.keypoint_head import KeypointHead
@@ -121,11 +121,20 @@ class HeatMap(KeypointHead[Heat]):
 
     def postprocess(self, raw: Heat, placements: Sequence[Placement]) -> list[Tensor]:
         """Points (K, 3) of each picture in its own pixels: x, y, and the share of the heat near the peak."""
-        centres, found = cells(*raw.size, 1), []
-        for logits, placement in zip(raw.logits.detach(), placements, strict=True):
-            heat = logits.softmax(1)
-            near = torch.cdist(centres[heat.argmax(1)], centres) <= NEAR
-            local = heat * near
-            points = (local @ centres) / local.sum(1, keepdim=True).clamp_min(1e-9) * raw.stride
-            found.append(torch.cat([placement.points_to_original(points), local.sum(1, keepdim=True)], dim=1))
-        return found
+        return [
+            torch.cat([placement.points_to_original(points), score], dim=1)
+            for points, score, placement in zip(*self.peaks(raw), placements, strict=True)
+        ]
+
+    def tensors(self, raw: Heat, placement: Placement) -> dict[str, Tensor]:
+        """Points (B, K, 3) as x, y, score."""
+        points, score = self.peaks(raw)
+        return {"points": torch.cat([points / as_tensor(placement.content, points), score], dim=2)}
+
+    def peaks(self, raw: Heat) -> tuple[Tensor, Tensor]:
+        """Points (B, K, 2) in input pixels, each the mean of the heat near its peak, and the share (B, K, 1) that lies there."""
+        centres, heat = cells(*raw.size, 1), raw.logits.detach().softmax(2)
+        apart = (centres[heat.argmax(2)][:, :, None] - centres).square().sum(3)  # (B, K, cells)
+        local = heat * (apart <= NEAR**2)
+        share = local.sum(2, keepdim=True)
+        return (local[..., None] * centres).sum(2) / share.clamp_min(1e-9) * raw.stride, share

@@ -71,6 +71,12 @@ class IdentityHead(Head[Tensor, Tensor, int]):
         """The vector of a picture."""
         return Vector(prediction.detach().float().numpy())
 
+    def reading(self) -> Facts:
+        return {"threshold": self.threshold}
+
+    def tensors(self, raw: Tensor, placement: Placement) -> dict[str, Tensor]:
+        return {"vector": raw}
+
     def claim(self, raw: Tensor, about: Any = None) -> Claim[Tensor]:
         """That the picture shows the same one as another, whose raw output (1, D) is ``about``. Raises HeadError without it."""
         if not isinstance(about, Tensor):

@@ -23,7 +23,7 @@ from onelook.facts import Facts
 from onelook.geometry.anchors import cells
 from onelook.geometry.boxes import ScoredBoxes, cxcywh_to_xyxy, no_boxes, xyxy_to_cxcywh
 from onelook.geometry.objects import Objects, has_area, largest
-from onelook.geometry.placement import Placement
+from onelook.geometry.placement import Placement, as_tensor
 from onelook.heads.base import Claim, Usual
 from onelook.heads.box_head import PlaceHead
 from onelook.heads.context import Context
@@ -121,13 +121,13 @@ class Localize(PlaceHead[Votes]):
             said = cast(Tensor, self.dense(look.embedding))
             box = said[:, 1:5].sigmoid() if self.loss_name == "logistic" else said[:, 1:5]
             rows = torch.cat([said[:, :1], box, said[:, 5:]], dim=1)[:, None]
-            return Votes(rows, torch.ones_like(rows[..., 0]), rows.new_zeros(len(rows), 0, 2))
+            return Votes(rows, torch.ones_like(rows[..., 0]), rows.new_zeros(rows.shape[0], 0, 2))
         level = self.pyramid(look.maps)[0]
         stride = self.pyramid.strides[0]
         rows = flat([self.output(self.tower(level))])  # (B, cells, 6 + classes)
         no_callback = padding((level.shape[2], level.shape[3]), stride, look.placements)[..., None]
         weight = rows[..., -1:].masked_fill(no_callback, -torch.inf).softmax(1)
-        frames = torch.tensor([placement.frame for placement in look.placements]).to(level)
+        frames = torch.stack([as_tensor(placement.frame, level) for placement in look.placements])
         centres = cells(level.shape[2], level.shape[3], stride).to(level)[None] / frames[:, None]
         middle = centres + 0.1 * rows[..., 1:3]
         side = torch.sigmoid(rows[..., 3:5])
@@ -179,8 +179,7 @@ class Localize(PlaceHead[Votes]):
     def postprocess(self, raw: Votes, placements: Sequence[Placement]) -> list[ScoredBoxes]:
         """One box in pixels of each picture, or none."""
         said = raw.mean().detach()
-        sure = said[:, 0].sigmoid() if self.loss_name == "logistic" else said[:, 0].clamp(0, 1)
-        kinds = said[:, 5:].softmax(1) if self.loss_name == "logistic" else said[:, 5:].clamp(0, 1)
+        sure, kinds = self.sure(said)
         found = []
         for row, there, kind, placement in zip(said, sure, kinds, placements, strict=True):
             size = torch.tensor([*placement.frame, *placement.frame])
@@ -189,6 +188,20 @@ class Localize(PlaceHead[Votes]):
             known = ScoredBoxes(box, (there * score)[None], label[None])
             found.append(known if float(there) >= THERE and bool(has_area(box).all()) else no_boxes())
         return found
+
+    def tensors(self, raw: Votes, placement: Placement) -> dict[str, Tensor]:
+        """The box of every picture that has one."""
+        there, kinds = self.sure(raw.mean())
+        places = placement.shares((corners(raw.mean()) * as_tensor(placement.frame, there).repeat(2)).reshape(-1, 2, 2)).reshape(-1, 4)
+        score, label = kinds.max(1)
+        found = ((there >= THERE) & has_area(places)).nonzero()[:, 0]
+        return {"boxes": places[found], "scores": (there * score)[found], "labels": label[found], "pictures": found}
+
+    def sure(self, said: Tensor) -> tuple[Tensor, Tensor]:
+        """Of answers (B, 5 + classes): that there is an object (B,), and the share of every class (B, classes)."""
+        if self.loss_name == "logistic":
+            return said[:, 0].sigmoid(), said[:, 5:].softmax(1)
+        return said[:, 0].clamp(0, 1), said[:, 5:].clamp(0, 1)
 
     def merge(self, predictions: Sequence[ScoredBoxes]) -> ScoredBoxes:
         """The mean box of those looks that found the class most of them found; none if most found none."""

@@ -39,6 +39,7 @@ class OverFeat(BoxHead[Regions]):
     """Look -> ``Regions`` whose boxes are the windows of all scales. Targets: ``Objects``."""
 
     method = "overfeat"
+    no_graph = "its boxes are merged pair by pair; train it by fcos or yolo"
 
     def __init__(self, classes: Sequence[str], *, channels: Mapping[str, int], width: int = WIDTH, hidden: int = HIDDEN) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ class OverFeat(BoxHead[Regions]):
         every = torch.cat(boxes).expand(len(level), -1, -1)
         return Regions(every, torch.cat(kinds, dim=1), torch.cat(codes, dim=1).view(*every.shape[:2], -1, 4))
 
-    def boxes_and_scores(self, raw: Regions) -> list[tuple[Tensor, Tensor]]:
+    def boxes_and_scores(self, raw: Regions) -> tuple[Tensor, Tensor]:
         return region_boxes(raw)
 
     def loss(self, raw: Regions, target: Sequence[Objects]) -> dict[str, Tensor]:

@@ -102,6 +102,12 @@ class PixelHead(Head[Scores, ProbabilityMap, Mask]):
             for one, place in zip(logits, placements, strict=True)
         ]
 
+    def tensors(self, raw: Scores, placement: Placement) -> dict[str, Tensor]:
+        """The likeliest class (B, h, w) uint8 of every pixel of the input that shows the picture, and its share (B, h, w)."""
+        logits = functional.interpolate(raw.logits.float(), scale_factor=float(raw.stride), mode="bilinear", align_corners=False)
+        share, label = logits[:, :, : placement.content[1], : placement.content[0]].softmax(1).max(1)
+        return {"mask": label.to(torch.uint8), "sure": share}
+
     def answer(self, prediction: ProbabilityMap, options: AnswerOptions = AnswerOptions()) -> Segmentation:
         """A ``Segmentation`` of the picture in its own size, with single objects if asked."""
         label, share = prediction.surest()

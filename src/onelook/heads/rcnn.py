@@ -23,13 +23,13 @@ from torchvision.ops import roi_align
 from onelook.errors import HeadError
 from onelook.facts import Facts
 from onelook.geometry.anchors import cluster_shapes
-from onelook.geometry.boxes import decode
 from onelook.geometry.objects import Objects, has_area
 from onelook.geometry.placement import PIXELS
 from onelook.heads.base import Claim, Embedder, Usual
 from onelook.heads.box_head import BoxHead
 from onelook.heads.context import Context
 from onelook.heads.options import NoOptions
+from onelook.heads.roi_head import moved_boxes
 from onelook.looks.features import Look, Needs
 
 CROP = 96  # pixels of a side of a crop
@@ -61,6 +61,7 @@ class Rcnn(BoxHead[Crops]):
     trainer = "region_svm"
     usual = Usual(views=1)
     crops = True
+    no_graph = "it cuts crops out of the picture and looks at each by itself; train it by fcos or yolo"
     overlap = 0.3
     weight: Tensor
     bias: Tensor
@@ -125,13 +126,9 @@ class Rcnn(BoxHead[Crops]):
             codes[index, there] = torch.einsum("rd,kcd->rkc", features, self.ridge[..., :-1]) + self.ridge[..., -1]
         return Crops(boxes, margins, codes)
 
-    def boxes_and_scores(self, raw: Crops) -> list[tuple[Tensor, Tensor]]:
-        found = []
-        for boxes, margins, codes in zip(raw.boxes, raw.margins, raw.codes, strict=True):
-            scores = torch.sigmoid(self.curve[:, 0] * margins + self.curve[:, 1]) * torch.isfinite(margins)
-            moved = decode(codes.flatten(0, 1), boxes[:, None].expand(-1, codes.shape[1], -1).flatten(0, 1))
-            found.append((moved, torch.diag_embed(scores).flatten(0, 1)))
-        return found
+    def boxes_and_scores(self, raw: Crops) -> tuple[Tensor, Tensor]:
+        scores = torch.sigmoid(self.curve[:, 0] * raw.margins + self.curve[:, 1]) * torch.isfinite(raw.margins)
+        return moved_boxes(raw.boxes, raw.codes), torch.diag_embed(scores).flatten(1, 2)
 
     def claim(self, raw: Crops, about: Any = None) -> Claim[Crops]:
         """Raises HeadError: it would be looked at some thousand crops anew for each changed picture, and has no gradient."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from onelook.answers.labels import Values
+from onelook.geometry.placement import Placement
 from onelook.heads.base import AnswerOptions, Usual
 from onelook.heads.pooled import PooledHead
 from onelook.looks.features import Look
@@ -49,6 +50,9 @@ class Regress(PooledHead):
     def answer(self, prediction: Tensor, options: AnswerOptions = AnswerOptions()) -> Values:
         """The value of every column."""
         return Values(dict(zip(self.classes, prediction.double().tolist(), strict=True)))
+
+    def tensors(self, raw: Tensor, placement: Placement) -> dict[str, Tensor]:
+        return {"values": raw}
 
     def judge(self) -> ValueJudge:
         """A fresh judge for this head's answers."""

@@ -92,13 +92,15 @@ def draw(kinds: Tensor, sample: int = SAMPLE, share: float = OBJECTS_SHARE) -> T
     return torch.cat([objects, rest[torch.randperm(len(rest))][: sample - len(objects)]])
 
 
-def region_boxes(raw: Regions) -> list[tuple[Tensor, Tensor]]:
-    """Per picture every region's box for every class (R * classes, 4), and scores (R * classes, classes), zero but for that class."""
-    found = []
-    for boxes, logits, codes in zip(raw.boxes, raw.logits, raw.codes, strict=True):
-        count = codes.shape[1]
-        there = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
-        scores = logits.softmax(1)[:, 1:] * there[:, None]
-        moved = decode((codes / codes.new_tensor(WEIGHTS)).flatten(0, 1), boxes[:, None].expand(-1, count, -1).flatten(0, 1))
-        found.append((moved, torch.diag_embed(scores).flatten(0, 1)))
-    return found
+def region_boxes(raw: Regions) -> tuple[Tensor, Tensor]:
+    """Every region's box for every class (B, R * classes, 4), and scores (B, R * classes, classes), zero but for that class."""
+    there = ((raw.boxes[..., 2:] - raw.boxes[..., :2]) > 0).all(2)
+    scores = raw.logits.softmax(2)[..., 1:] * there[..., None]
+    return moved_boxes(raw.boxes, raw.codes / raw.codes.new_tensor(WEIGHTS)), torch.diag_embed(scores).flatten(1, 2)
+
+
+def moved_boxes(boxes: Tensor, codes: Tensor) -> Tensor:
+    """Regions (B, R, 4), each moved as ``codes`` (B, R, classes, 4) says for every class: (B, R * classes, 4)."""
+    batch, regions, count = codes.shape[:3]
+    moved = decode(codes.flatten(0, 2), boxes[:, :, None].expand(-1, -1, count, -1).flatten(0, 2))
+    return moved.view(batch, regions * count, 4)

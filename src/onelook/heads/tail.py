@@ -161,6 +161,9 @@ class Tailed(Head[Raw, Prediction, Target]):
     def truth(self, target: Target) -> Answer | None:
         return self.head.truth(target)
 
+    def tensors(self, raw: Raw, placement: Placement) -> dict[str, Tensor]:
+        return self.head.tensors(raw, placement)
+
     def claim(self, raw: Raw, about: Any = None) -> Claim[Raw]:
         return self.head.claim(raw, about)
 

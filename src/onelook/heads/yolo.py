@@ -109,8 +109,8 @@ class Yolo(BoxHead[Tensor]):
             rows.append(torch.cat([facts.expand(batch, -1, -1, -1), boxes, said[..., :1], said[..., 5:]], dim=-1).flatten(1, 2))
         return torch.cat(rows, dim=1)
 
-    def boxes_and_scores(self, raw: Tensor) -> list[tuple[Tensor, Tensor]]:
-        return [(rows[:, 4:8], rows[:, 8:9].sigmoid() * rows[:, FACTS:].sigmoid()) for rows in raw]
+    def boxes_and_scores(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        return raw[..., 4:8], raw[..., 8:9].sigmoid() * raw[..., FACTS:].sigmoid()
 
     def loss(self, raw: Tensor, target: Sequence[Objects]) -> dict[str, Tensor]:
         """Cross entropy of Pc over all rows, of classes and generalised IoU of boxes over the rows that answer for an object."""

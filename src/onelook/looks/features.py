@@ -135,12 +135,13 @@ def summarize(
 ) -> Look:
     """The look that ``needs`` names, from a network's maps (stride -> (B, C, H, W)) and its final stage's output.
 
-    ``embed``: final stage's output -> embedding. Padding is left out of statistics and embedding: pictures are taken in runs of equal
-    content, so that a picture's part does not depend on the others.
+    ``embed``: final stage's output -> embedding. One placement stands for a whole batch that lies alike. Padding is left out of
+    statistics and embedding: pictures are taken in runs of equal content, so that a picture's part does not depend on the others.
     """
     pooled: dict[int, list[Tensor]] = {stride: [] for stride in needs.pooled}
     embeddings = []
-    for start, stop in _runs([(placement.content, placement.input) for placement in placements]):
+    runs = _runs([(placement.content, placement.input) for placement in placements]) if len(placements) > 1 else [(0, None)]
+    for start, stop in runs:
         for stride in needs.pooled:
             pooled[stride].append(pool_statistics(shown(maps[stride][start:stop], placements[start])))
         if needs.embedding:
@@ -155,14 +156,13 @@ def summarize(
 
 def shown(feature_map: Tensor, placement: Placement) -> Tensor:
     """The part of a map (B, C, h, w) that shows the picture."""
-    if placement.content == placement.input:
-        return feature_map
-    high = -(-feature_map.shape[2] * placement.content[1] // placement.input[1])
-    wide = -(-feature_map.shape[3] * placement.content[0] // placement.input[0])
+    (wide, high), (across, down) = placement.content, placement.input
+    high = (feature_map.shape[2] * high + down - 1) // down  # rounded up, without negative numbers: graphs divide those otherwise
+    wide = (feature_map.shape[3] * wide + across - 1) // across
     return feature_map[:, :, :high, :wide]
 
 
-def _runs(keys: Sequence[object]) -> list[tuple[int, int]]:
+def _runs(keys: Sequence[object]) -> list[tuple[int, int | None]]:
     """Start and stop of each stretch of equal keys."""
     starts = [index for index, key in enumerate(keys) if index == 0 or key != keys[index - 1]]
     return list(zip(starts, [*starts[1:], len(keys)], strict=True))
