@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from onelook import read
+from onelook import Model, read
 from onelook.cli import app, main
 from onelook.data.pictures import open_picture
+from onelook.serve.run import Server
 from onelook.style import feedforward
 from onelook.style.feedforward import StyleFile
 from onelook.training import dense
@@ -297,6 +298,7 @@ def commands() -> list[list[str]]:
         ["deconvnet"],
         ["explain"],
         ["export"],
+        ["serve"],
         ["style"],
         ["retrain"],
         ["bench"],
@@ -354,7 +356,7 @@ def readme_commands() -> list[Any]:
     """Those of the README, and those of two guides that are not there; what trains long, and the guides, are slow tests."""
     first = commands_of(README)
     long = re.compile(r"--task segment|--budget|weights\.csv|--name kind")
-    guides = [line for name in ("inside.md", "style.md", "export.md") for line in commands_of(README.parent / "docs" / name)]
+    guides = [line for name in ("inside.md", "style.md", "export.md", "serve.md") for line in commands_of(README.parent / "docs" / name)]
     guide = [line for line in guides if line not in first]
     return [pytest.param(line, marks=pytest.mark.slow) if line in guide or long.search(line) else line for line in first + guide]
 
@@ -373,6 +375,13 @@ def test_readme_commands(run: Run, photos: Path, trained: Path, tmp_path: Path, 
     write_places(tmp_path / "people", 6, 3)
     monkeypatch.setattr(dense, "FEWEST_EPOCHS", 1)
     monkeypatch.setattr(dense, "MOST_EPOCHS", 2)
+    if " serve " in line:  # started and stopped
+        monkeypatch.setattr(Server, "run", lambda self, ready: (ready(), self.pool.close(), self.socket.close()))
+        other = Model.load(trained)
+        other.heads["other"] = other.heads.pop("kind")
+        other.records = {"other": other.records["kind"]}
+        other.heads = {"other": other.heads["other"]}
+        other.save("boxes.onelook")
     if " train " not in line:
         for name in ("mine.onelook", "photos.onelook"):
             Path(name).write_bytes(trained.read_bytes())

@@ -17,8 +17,8 @@ from onelook.answers.labels import Label, Labels, Values
 from onelook.backbones.backbone import Backbone
 from onelook.data.split import split
 from onelook.errors import DataError, DiskError, HeadError, ModelFileError, OnelookError
-from onelook.profile import profile
 from onelook.progress import QUIET, Progress
+from onelook.report.profile import profile
 
 
 def fresh(lite0: Backbone, cache: Path) -> Model:

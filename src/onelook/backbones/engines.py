@@ -66,12 +66,12 @@ class TorchEngine:
 class OnnxEngine:
     """The backbone exported to ONNX, run by onnxruntime on the CPU; falls back to torch where the two differ.
 
-    The network is exported when it is first run, unless ``path`` is there already.
+    The network is exported when it is first run, unless ``path`` is there already. ``threads``: how many it uses (default: all).
     """
 
-    def __init__(self, backbone: Backbone, path: Path) -> None:
+    def __init__(self, backbone: Backbone, path: Path, threads: int | None = None) -> None:
         self.name = "onnxruntime"
-        self.backbone, self.path = backbone, path
+        self.backbone, self.path, self.threads = backbone, path, threads
         self.agrees: dict[tuple[int, int], bool] = {}
         self._session: Any = None
         self._fallback: TorchEngine | None = None
@@ -99,7 +99,7 @@ class OnnxEngine:
                 _export(self.backbone, self.path)
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 3
-            options.intra_op_num_threads = all_threads()
+            options.intra_op_num_threads = self.threads or all_threads()
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a waiting core is left to others (docs/diary.md)
             self._session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # export can fail in as many ways as there are networks; torch always works
@@ -126,8 +126,8 @@ class OnnxEngine:
         return worst <= TOLERANCE
 
 
-def make_engine(backbone: Backbone, folder: Path, device: str = "auto") -> Engine:
-    """The fastest engine that gives the backbone's own answers; exported files are kept in ``folder``.
+def make_engine(backbone: Backbone, folder: Path, device: str = "auto", threads: int | None = None) -> Engine:
+    """The fastest engine that gives the backbone's own answers; exported files are kept in ``folder``. ``threads``: of onnxruntime.
 
     Random weights are run by torch: they are trained, not kept. Raises BackboneError for a device that is not here.
     """
@@ -140,7 +140,7 @@ def make_engine(backbone: Backbone, folder: Path, device: str = "auto") -> Engin
         return TorchEngine(backbone, device)
     if backbone.source.kind == "random":
         return TorchEngine(backbone)
-    return OnnxEngine(backbone, folder / f"{backbone.fingerprint}-{EXPORT_VERSION}.onnx")
+    return OnnxEngine(backbone, folder / f"{backbone.fingerprint}-{EXPORT_VERSION}.onnx", threads)
 
 
 def _export(backbone: Backbone, path: Path) -> None:

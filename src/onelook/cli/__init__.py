@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from onelook.cli import bench, cache, compare, data, demo, doctor, export, faces, head, info, inside, predict, style, train, val
+from onelook.cli import bench, cache, compare, data, demo, doctor, export, faces, head, info, inside, predict, serve, style, train, val
 from onelook.cli.hints import hint
 from onelook.cli.interruption import signals_interrupt
 from onelook.cli.options import Started
@@ -51,6 +51,7 @@ def make_app(heads: bool = True) -> typer.Typer:
     app.add_typer(style.app, name="style")
     app.add_typer(cache.app, name="cache")
     app.command()(export.export)
+    app.command()(serve.serve)
     app.command()(bench.bench)
     app.command()(doctor.doctor)
     app.command()(demo.demo)

@@ -21,7 +21,7 @@ def info(
     """
     from onelook.backbones.weights import DEFAULT_BACKBONE
     from onelook.model import Model
-    from onelook.profile import profile
+    from onelook.report.profile import profile
 
     model = Model.load(file, weights=weights) if file else Model.new(backbone or DEFAULT_BACKBONE, weights=weights)
     if not model.heads and not model.backbone.class_names:

@@ -15,9 +15,9 @@ from onelook.inference.evaluate import Evaluated
 from onelook.metrics.intervals import Gain
 from onelook.metrics.judge import Table
 from onelook.model import Model
-from onelook.profile import profile
 from onelook.report.figures import curve_plot, learning_curves, search_plot
 from onelook.report.page import Picture, Section, shown, side_by_side, thumbnail, write_page
+from onelook.report.profile import profile
 from onelook.training.loop import Step
 
 WORST, DRAWN = 18, 12  # worst pictures that are shown: as they are, and with what was said and what is true

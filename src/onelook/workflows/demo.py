@@ -23,8 +23,8 @@ from onelook.errors import OnelookError
 from onelook.facts import Facts
 from onelook.inference.evaluate import Evaluated
 from onelook.model import Model
-from onelook.profile import Profile, profile
 from onelook.progress import QUIET, Progress
+from onelook.report.profile import Profile, profile
 from onelook.workflows.data import read
 from onelook.workflows.train import train
 
