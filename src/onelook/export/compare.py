@@ -33,14 +33,20 @@ MOST = 100  # pictures
 class Difference:
     """How far a file's answers for one head are from the model's.
 
-    ``numbers``: the largest difference, relative to the head's largest number. ``pixels``: by which a box is off, at most. ``swapped``:
-    share of pixels with another class. ``other``: what differs in kind: a label, a box that is not there.
+    ``apart``, ``largest``: of each output the largest difference, and the largest number of all pictures. ``pixels``: by which a box is
+    off, at most. ``swapped``: share of pixels with another class. ``other``: what differs in kind: a label, a box that is not there.
     """
 
-    numbers: float = 0.0
+    apart: dict[str, float] = field(default_factory=dict)
+    largest: dict[str, float] = field(default_factory=dict)
     pixels: float = 0.0
     swapped: float = 0.0
     other: str = ""
+
+    @property
+    def numbers(self) -> float:
+        """The largest difference of numbers, as a share of the largest of them."""
+        return max((apart / max(self.largest[part], 1e-12) for part, apart in self.apart.items()), default=0.0)
 
     @property
     def same(self) -> bool:
@@ -54,9 +60,9 @@ class Difference:
 
     def worst(self, more: "Difference") -> None:
         """Take in another picture's."""
-        self.numbers, self.pixels, self.swapped = (
-            max(getattr(self, name), getattr(more, name)) for name in ("numbers", "pixels", "swapped")
-        )
+        for mine, theirs in ((self.apart, more.apart), (self.largest, more.largest)):
+            mine |= {part: max(mine.get(part, 0.0), value) for part, value in theirs.items()}
+        self.pixels, self.swapped = max(self.pixels, more.pixels), max(self.swapped, more.swapped)
         self.other = self.other or more.other
 
 
@@ -138,8 +144,8 @@ def difference(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], coun
         if given[part].shape != value.shape:
             return Difference(other=f"{part} has shape {tuple(given[part].shape)} instead of {tuple(value.shape)}")
         if value.is_floating_point():
-            apart = (given[part] - value).abs().max() / value.abs().max().clamp_min(1e-12)
-            found.numbers = max(found.numbers, float(apart) if bool(given[part].isfinite().all()) else float("inf"))
+            found.apart[part] = float((given[part] - value).abs().max()) if bool(given[part].isfinite().all()) else float("inf")
+            found.largest[part] = float(value.abs().max())
         else:
             found.swapped = max(found.swapped, float((given[part].long() != value.long()).float().mean()))
     return found
@@ -147,7 +153,7 @@ def difference(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], coun
 
 def _of_boxes(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], count: int, size: tuple[int, int], conf: float) -> Difference:
     """Boxes have no order: each is compared with the nearest of its picture and label."""
-    found, span = Difference(), torch.tensor([*size, *size])
+    found, span = Difference({"scores": 0.0}, {"scores": 1.0}), torch.tensor([*size, *size])
     for picture in range(count):
         for one, other, where in ((expected, given, "missing"), (given, expected, "not the model's")):
             mine, theirs = one["pictures"] == picture, other["pictures"] == picture
@@ -160,7 +166,7 @@ def _of_boxes(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], count
                 apart = ((other["boxes"][same] - box) * span).abs().amax(1)
                 nearest = int(apart.argmin())
                 found.pixels = max(found.pixels, float(apart[nearest]))
-                found.numbers = max(found.numbers, float((other["scores"][same][nearest] - score).abs()))
+                found.apart["scores"] = max(found.apart["scores"], float((other["scores"][same][nearest] - score).abs()))
     return found
 
 
