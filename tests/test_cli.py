@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from onelook.style import feedforward
 from onelook.style.feedforward import StyleFile
 from onelook.training import dense
 from tests.conftest import write_crops, write_masks, write_places, write_scenes
+from tests.test_video import FLOWER, WALL, write_film
 
 from .conftest import Run
 
@@ -297,6 +299,9 @@ def commands() -> list[list[str]]:
         ["patches"],
         ["deconvnet"],
         ["explain"],
+        ["video"],
+        ["video", "summary"],
+        ["video", "match"],
         ["export"],
         ["serve"],
         ["style"],
@@ -356,7 +361,11 @@ def readme_commands() -> list[Any]:
     """Those of the README, and those of two guides that are not there; what trains long, and the guides, are slow tests."""
     first = commands_of(README)
     long = re.compile(r"--task segment|--budget|weights\.csv|--name kind")
-    guides = [line for name in ("inside.md", "style.md", "export.md", "serve.md") for line in commands_of(README.parent / "docs" / name)]
+    guides = [
+        line
+        for name in ("inside.md", "style.md", "export.md", "serve.md", "video.md")
+        for line in commands_of(README.parent / "docs" / name)
+    ]
     guide = [line for line in guides if line not in first]
     return [pytest.param(line, marks=pytest.mark.slow) if line in guide or long.search(line) else line for line in first + guide]
 
@@ -375,6 +384,8 @@ def test_readme_commands(run: Run, photos: Path, trained: Path, tmp_path: Path, 
     write_places(tmp_path / "people", 6, 3)
     monkeypatch.setattr(dense, "FEWEST_EPOCHS", 1)
     monkeypatch.setattr(dense, "MOST_EPOCHS", 2)
+    if "film.mp4" in line:
+        write_film(tmp_path / "film.mp4", [(WALL, 30), (FLOWER, 30)])
     if " serve " in line:  # started and stopped
         monkeypatch.setattr(Server, "run", lambda self, ready: (ready(), self.pool.close(), self.socket.close()))
         other = Model.load(trained)
@@ -393,5 +404,5 @@ def test_readme_commands(run: Run, photos: Path, trained: Path, tmp_path: Path, 
     line = line.replace("--budget 15m", "--budget 5s") if "style train" in line else line
     files = sorted(photos.rglob("*.png"))[:12]
     Path("weights.csv").write_text("path,weight\n" + "\n".join(f"{file},{number}" for number, file in enumerate(files)))
-    code, _, err = run(*line.split()[1:])
+    code, _, err = run(*shlex.split(line)[1:])
     assert code == 0, err

@@ -10,6 +10,7 @@ from PIL import Image
 
 from onelook.workflows.export import export
 from tests.conftest import small_model
+from tests.test_video import WALL, write_film
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "onelook"
@@ -94,7 +95,7 @@ def test_methods_do_not_know_each_other() -> None:
             assert others <= SHARED_BY_HEADS, path.name
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/export.md", pytest.param("docs/style.md", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("page", ["README.md", "docs/export.md", "docs/video.md", pytest.param("docs/style.md", marks=pytest.mark.slow)])
 def test_python_of_pages_runs(page: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").symlink_to(photos)
@@ -105,6 +106,8 @@ def test_python_of_pages_runs(page: str, photos: Path, tmp_path: Path, monkeypat
     for block in blocks:
         if "mine.on" in block and not Path("mine.onelook").exists():
             small_model(photos).save("mine.onelook")
+        if "film.mp4" in block:
+            write_film(Path("film.mp4"), [(WALL, 20)])
         if "mine.onnx" in block:
             export("mine.onelook", "onnx", "mine.onnx")
         exec(compile(block, page, "exec"), {})

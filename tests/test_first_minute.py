@@ -163,7 +163,7 @@ class TestPredict:
     ("arguments", "said"),
     [
         (["predict", "https://example.org/cat.jpg"], "nothing is fetched"),
-        (["predict", "film.mp4"], "films are not read; save pictures of it first"),
+        (["predict", "film.mp4"], "films are not read here; ask it as one: onelook video film.mp4"),
         (["train", "photos", "--imgsz", "320"], "the input size is --size here"),
         (["train", "photos", "--batch=16"], "the batch is chosen by itself"),
         (["train", "photos", "--resume"], "nothing is to be resumed"),

@@ -77,8 +77,12 @@ class Asker:
         """The bytes of a picture, upright, scaled for every look. Raises PictureError."""
         begun = time.perf_counter()
         original = picture_size(name, content)
-        least = 2 * max(look.wide.geometry.size for look in self.looks)
-        return self.prepare(name, open_picture(name, content=content, at_least=least), original, begun)
+        return self.prepare(name, open_picture(name, content=content, at_least=self.least), original, begun)
+
+    @property
+    def least(self) -> int:
+        """Pixels that the shorter side of a picture may be shrunk to while it is decoded."""
+        return 2 * max(look.wide.geometry.size for look in self.looks)
 
     def prepare(self, name: str, picture: Image.Image, original: tuple[int, int] | None = None, begun: float | None = None) -> Decoded:
         """An RGB picture, scaled for every look; ``original``: its size before it was decoded smaller."""

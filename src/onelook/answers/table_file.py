@@ -8,9 +8,16 @@ import json
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
+from typing import Protocol
 
-from onelook.answers.answer import Answers
 from onelook.errors import DiskError
+from onelook.facts import Facts
+
+
+class HasRows(Protocol):
+    """What says itself in rows of a table."""
+
+    def rows(self) -> list[Facts]: ...
 
 
 class TableFile:
@@ -21,8 +28,8 @@ class TableFile:
         self._columns: dict[str, None] = {}
         self._rows = TemporaryFile("w+", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
 
-    def add(self, answers: Answers) -> None:
-        """Keep the rows of one picture, on the disk."""
+    def add(self, answers: HasRows) -> None:
+        """Keep the rows of one picture, or of one moment of a film, on the disk."""
         for row in answers.rows():
             self._columns |= dict.fromkeys(row)
             self._rows.write(json.dumps(row) + "\n")

@@ -13,7 +13,25 @@ from typing import Any
 
 import typer
 
-from onelook.cli import bench, cache, compare, data, demo, doctor, export, faces, head, info, inside, predict, serve, style, train, val
+from onelook.cli import (
+    bench,
+    cache,
+    compare,
+    data,
+    demo,
+    doctor,
+    export,
+    faces,
+    head,
+    info,
+    inside,
+    predict,
+    serve,
+    style,
+    train,
+    val,
+    video,
+)
 from onelook.cli.hints import hint
 from onelook.cli.interruption import signals_interrupt
 from onelook.cli.options import Started
@@ -50,6 +68,7 @@ def make_app(heads: bool = True) -> typer.Typer:
     app.command()(inside.explain)
     app.add_typer(style.app, name="style")
     app.add_typer(cache.app, name="cache")
+    app.add_typer(video.app, name="video")
     app.command()(export.export)
     app.command()(serve.serve)
     app.command()(bench.bench)

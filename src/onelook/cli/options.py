@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from onelook.errors import OnelookError
 from onelook.progress import Progress
@@ -106,6 +107,18 @@ ValSplit = Annotated[
 ]
 Task = Annotated[str | None, typer.Option("--task", metavar="TASK", help="What a head answers (default: read off the data).")]
 ModelFile = Annotated[Path, typer.Option("--model", metavar="FILE", rich_help_panel="Model", help="The .onelook file.")]
+
+
+def group_with(default: str) -> type[TyperGroup]:
+    """A group of commands whose first word may be no command: ``default`` is meant then, and --help says what it can do."""
+
+    class Group(TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            if args and args[0] not in self.commands:
+                args = [default, *args]
+            return super().parse_args(ctx, args)
+
+    return Group
 
 
 def names(text: str | None) -> tuple[str, ...]:

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from onelook.cli.options import Json, Quiet, Report, Seed, Weights, done, duration, emit, names, progress, say
+from onelook.cli.options import Json, Quiet, Report, Seed, Weights, done, duration, emit, group_with, names, progress, say
 from onelook.errors import OnelookError
 
 if TYPE_CHECKING:
@@ -21,17 +20,8 @@ INTERRUPTED = 130
 PAINT = "paint"  # the command that is meant where none is named
 
 
-class _Painting(TyperGroup):
-    """A group whose first word may be a picture, which is then painted."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands:  # also --help: what can be said of a painting
-            args = [PAINT, *args]
-        return super().parse_args(ctx, args)
-
-
 app = typer.Typer(
-    cls=_Painting, no_args_is_help=True,
+    cls=group_with(PAINT), no_args_is_help=True,
     help="Paint a photo in the style of paintings; train a painter of your own.",
 )  # fmt: skip
 

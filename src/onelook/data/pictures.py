@@ -179,7 +179,7 @@ def refuse_elsewhere(name: str) -> None:
     if "://" in name:
         raise PictureError(f"{name}: nothing is fetched from the network; save the picture and give its path")
     if Path(name).suffix.lower() in FILMS:
-        raise PictureError(f"{name}: films are not read; save pictures of it first, such as: ffmpeg -i {name} -r 1 frames/%05d.jpg")
+        raise PictureError(f"{name}: films are not read here; ask it as one: onelook video {name} --model FILE")
 
 
 def find_pictures(patterns: Iterable[str | Path]) -> Iterator[Path]:

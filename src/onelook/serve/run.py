@@ -21,7 +21,6 @@ from onelook.model import Model
 from onelook.serve.app import HERE, Limits, make_app
 from onelook.serve.pool import Pool
 
-LIMITS = Limits()
 LOOK_AGAIN = 1.0  # seconds until files are looked at for changes again
 OPEN, KEEP_ALIVE, STOP = 256, 5, 30  # connections at once; seconds that an idle one is kept, and that the last answers may take
 
@@ -31,7 +30,7 @@ class Server:
 
     def __init__(
         self, files: Sequence[Path], *, host: str = "127.0.0.1", port: int = 8000, heads: Sequence[str] = (), token: str | None = None,
-        weights: Path | None = None, device: str = "auto", most_waiting: int = 64, megapixels: float = 50.0, limits: Limits = LIMITS,
+        weights: Path | None = None, device: str = "auto", most_waiting: int = 64, megapixels: float = 50.0, limits: Limits = Limits(),
     ) -> None:  # fmt: skip
         """Raises OnelookError for an address beyond this machine without a token, and for models that cannot be asked together."""
         if host not in HERE and not token:

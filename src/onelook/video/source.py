@@ -1,0 +1,311 @@
+"""Frames of films, of folders of pictures and of cameras, decoded in a thread of their own and shrunk while they are decoded.
+
+Through PyAV, whose wheels bring FFmpeg (with x264 and x265, which are GPL). A film's frames are known by their timestamps before one is
+decoded, so films of any frame rate are right, and frames that are not wanted are skipped.
+
+    python -c "from onelook.video.source import Film; film = Film.open('film.mp4'); print(len(film.times), film.size)"
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import av
+import numpy as np
+from PIL import Image
+
+from onelook.data.pictures import FILMS, files_in, is_picture, open_picture, picture_size
+from onelook.errors import PictureError, UnreadableError
+
+Item = TypeVar("Item")
+AHEAD = 16  # frames that are decoded before they are asked for
+SEEK = 8.0  # seconds between two wanted frames from which on the film is not decoded through
+FOLDER_RATE = 1.0  # pictures of a folder that stand for a second
+SHORTEST, LONGEST_PAUSE = 0.5, 8.0  # seconds until a camera that is gone is tried again, doubled each time
+NETWORK = {"rtsp_transport": "tcp", "timeout": "5000000", "rw_timeout": "5000000"}  # microseconds
+
+
+class FilmError(UnreadableError):
+    """A film cannot be read; the message names it."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a film. ``number`` counts all frames from 0, ``time`` is in seconds from the film's beginning.
+
+    ``size``: width and height, upright, before it was shrunk.
+    """
+
+    number: int
+    time: float
+    picture: Image.Image
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """A film, or a folder of pictures as one. ``times``: of every frame, ascending, in seconds; ``size``: (width, height), upright.
+
+    ``pts``: the stream's own timestamps, in the order of ``times``. ``cut_short``: why the file ends early, if it does.
+    """
+
+    path: Path
+    times: np.ndarray
+    size: tuple[int, int]
+    rate: float
+    pts: tuple[int, ...] = ()
+    pictures: tuple[Path, ...] = ()
+    cut_short: str = ""
+
+    @staticmethod
+    def open(path: Path | str) -> "Film":
+        """Read a film's timestamps. Raises FilmError for what is none, or has no pictures in it."""
+        path = Path(path)
+        if path.is_dir():
+            return _folder(path)
+        if not path.exists():
+            raise FilmError(f"{path}: no such film")
+        with _opened(str(path)) as container:
+            stream = _video(container, str(path))
+            pts, cut_short = [], ""
+            try:
+                pts = [packet.pts for packet in container.demux(stream) if packet.pts is not None and packet.size]
+            except av.FFmpegError as error:
+                cut_short = str(error)
+            if not pts:
+                raise FilmError(f"{path}: holds no frame that can be read")
+            turned = _turn_of(str(path)) % 180 == 90
+            size = (stream.height, stream.width) if turned else (stream.width, stream.height)
+            rate, base = float(stream.average_rate or 25), float(stream.time_base or 1)  # not to be read once it is closed
+        order = sorted(set(pts))
+        return Film(path, (np.array(order) - order[0]) * base, size, rate, tuple(order), cut_short=cut_short)
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return float(self.times[-1]) + 1 / max(self.rate, 1e-6)
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells it from other films: a hash of its bytes (32 hex digits)."""
+        found = sha256()
+        for file in self.pictures or (self.path,):
+            with file.open("rb") as content:
+                while part := content.read(1 << 20):
+                    found.update(part)
+        return found.hexdigest()[:32]
+
+    def chosen(self, every: str | float | None = None, start: float = 0.0, end: float | None = None) -> list[int]:
+        """Numbers of the frames that are asked about: all, every n-th ("5"), or one every so many seconds ("0.5s")."""
+        inside = [int(n) for n in np.flatnonzero((self.times >= start) & (self.times <= (self.seconds if end is None else end)))]
+        if every is None or not inside:
+            return inside
+        text = str(every)
+        if not text.endswith("s"):
+            return inside[:: max(1, int(text))]
+        step = float(text[:-1])
+        wanted = np.arange(self.times[inside[0]], self.times[inside[-1]] + 1e-9, step)
+        near = np.searchsorted(self.times[inside], wanted - 1e-6)
+        return [inside[place] for place in dict.fromkeys(near.tolist()) if place < len(inside)]
+
+    def frames(self, numbers: Iterable[int], least: int | None = None) -> Iterator[Frame]:
+        """These frames (ascending), decoded ahead in a thread; ``least``: pixels that the shorter side may be shrunk to."""
+        return in_thread(lambda: self._read(list(numbers), least))
+
+    def _read(self, numbers: Sequence[int], least: int | None) -> Iterator[Frame]:
+        if self.pictures:
+            for place in numbers:
+                path = self.pictures[place]
+                yield Frame(place, float(self.times[place]), open_picture(path, at_least=least), picture_size(path))
+            return
+        wanted, numbers_of = iter(numbers), {pts: number for number, pts in enumerate(self.pts)}
+        number = next(wanted, None)
+        with _opened(str(self.path)) as container:
+            stream = _video(container, str(self.path))
+            stream.thread_type = "AUTO"
+            at = 0.0
+            while number is not None:
+                if self.times[number] - at > SEEK:
+                    container.seek(self.pts[number], stream=stream)
+                try:
+                    for frame in container.decode(stream):
+                        here = numbers_of.get(frame.pts if frame.pts is not None else -1)
+                        if here is None or here < number:
+                            continue
+                        while number is not None and number < here:  # a frame that the file names but cannot be decoded
+                            number = next(wanted, None)
+                        if number == here:
+                            at = float(self.times[here])
+                            yield Frame(here, at, picture_of(frame, least), self.size)
+                            number = next(wanted, None)
+                        if number is None or self.times[number] - at > SEEK:
+                            break
+                    else:
+                        return
+                except av.FFmpegError:
+                    return  # cut short: what was decoded stays
+
+
+def picture_of(frame: Any, least: int | None = None) -> Image.Image:
+    """A decoded frame as an upright RGB picture, shrunk so that the shorter side keeps ``least`` pixels."""
+    shrink = max(1.0, min(frame.width, frame.height) / least) if least else 1.0
+    size = {"width": max(1, round(frame.width / shrink)), "height": max(1, round(frame.height / shrink))} if shrink > 1 else {}
+    picture: Image.Image = frame.to_image(**size, interpolation="AREA") if size else frame.to_image()
+    turn = int(frame.rotation)
+    return picture.rotate(turn, expand=True) if turn % 360 else picture
+
+
+class Camera:
+    """A camera or a stream: the newest frame only, however slowly they are taken; comes back by itself after a break.
+
+    Times are seconds since the first frame, by the stream's clock where it has one. Iteration ends with ``stop``, or after ``seconds``
+    without a frame.
+    """
+
+    def __init__(self, address: str, seconds: float = 60.0, least: int | None = None) -> None:
+        self.address, self.seconds, self.least = address, seconds, least
+        self.dropped = self.breaks = 0
+        self._newest: Frame | None = None
+        self._fresh, self._ended = threading.Condition(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="onelook-camera", daemon=True)
+
+    def __iter__(self) -> Iterator[Frame]:
+        self._thread.start()
+        try:
+            while not self._ended.is_set():
+                with self._fresh:
+                    if not self._fresh.wait_for(lambda: self._newest is not None or self._ended.is_set(), self.seconds):
+                        raise FilmError(f"{self.address}: no frame for {self.seconds:g} seconds")
+                    frame, self._newest = self._newest, None
+                if frame is not None:
+                    yield frame
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """End it."""
+        self._ended.set()
+        with self._fresh:
+            self._fresh.notify_all()
+
+    def _run(self) -> None:
+        pause, number, first, offset = SHORTEST, 0, time.monotonic(), 0.0
+        while not self._ended.is_set():
+            try:
+                with _opened(self.address, live=True) as container:
+                    stream, begun = _video(container, self.address), None
+                    for decoded in container.decode(stream):
+                        if self._ended.is_set():
+                            return
+                        at = time.monotonic() - first if decoded.time is None else float(decoded.time)
+                        if begun is None:
+                            begun, offset = at, time.monotonic() - first if number else 0.0
+                        picture = picture_of(decoded, self.least)
+                        size = (decoded.width, decoded.height) if decoded.rotation % 180 == 0 else (decoded.height, decoded.width)
+                        self._put(Frame(number, at - begun + offset, picture, size))
+                        number, pause = number + 1, SHORTEST
+            except (av.FFmpegError, OSError, FilmError):
+                pass
+            self.breaks += 1
+            self._ended.wait(pause)
+            pause = min(LONGEST_PAUSE, 2 * pause)
+
+    def _put(self, frame: Frame) -> None:
+        with self._fresh:
+            self.dropped += self._newest is not None
+            self._newest = frame
+            self._fresh.notify()
+
+
+def is_live(source: str) -> bool:
+    """Whether a source is a camera or a stream rather than a film."""
+    return "://" in source or source.startswith("/dev/video")
+
+
+def is_film(path: Path | str) -> bool:
+    """Whether a file's name says that it is a film."""
+    return Path(path).suffix.lower() in FILMS
+
+
+def in_thread(make: Callable[[], Iterator[Item]], depth: int = AHEAD) -> Iterator[Item]:
+    """An iterator's items, made in a thread at most ``depth`` ahead; its errors are raised here, and leaving early ends it."""
+    waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(entry: tuple[bool, Any]) -> bool:
+        while not stop.is_set():
+            try:
+                waiting.put(entry, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def run() -> None:
+        try:
+            for item in make():
+                if not put((True, item)):
+                    return
+            put((False, None))
+        except BaseException as error:
+            put((False, error))
+
+    thread = threading.Thread(target=run, name="onelook-film", daemon=True)
+    thread.start()
+    try:
+        while True:
+            there, item = waiting.get()
+            if there:
+                yield item
+            elif item is None:
+                return
+            else:
+                raise item
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _opened(name: str, live: bool = False) -> Any:
+    """A container. Raises FilmError."""
+    try:
+        return av.open(name, options=dict(NETWORK) if live and "://" in name else {}, timeout=10.0 if live else None)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = str(error).split(";")[0].split(": '")[0]
+        raise FilmError(f"{name}: not a film that can be read ({reason}); it may be cut short") from error
+
+
+def _video(container: Any, name: str) -> Any:
+    if not container.streams.video:
+        raise FilmError(f"{name}: there are no pictures in it, only {', '.join(s.type for s in container.streams) or 'nothing'}")
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise FilmError(f"{name}: its pictures are of a codec that is not known here")
+    return stream
+
+
+def _turn_of(path: str) -> int:
+    """Degrees by which a film's first frame must be turned."""
+    with _opened(path) as container:
+        try:
+            frame = next(container.decode(_video(container, path)), None)
+        except av.FFmpegError as error:
+            raise FilmError(f"{path}: holds no frame that can be read ({error})") from error
+        return 0 if frame is None else int(frame.rotation)
+
+
+def _folder(path: Path) -> Film:
+    pictures = tuple(filter(is_picture, files_in(path)))
+    if not pictures:
+        raise FilmError(f"{path}: no pictures are in this folder")
+    try:
+        size = picture_size(pictures[0])
+    except PictureError as error:
+        raise FilmError(str(error)) from error
+    return Film(path, np.arange(len(pictures)) / FOLDER_RATE, size, FOLDER_RATE, pictures=pictures)

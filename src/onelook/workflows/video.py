@@ -1,0 +1,154 @@
+"""What the commands of video do: answers over time, highlights, what is in a film, which pictures fit which shot.
+
+python -c "from onelook.workflows.video import watch; print(next(watch('film.mp4', ['mine.onelook'])))"
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from onelook.answers.answer import Answers
+from onelook.asker import Asker
+from onelook.errors import DataError, OnelookError
+from onelook.heads.base import AnswerOptions
+from onelook.metrics.judge import Table
+from onelook.model import Model
+from onelook.modelparts import answer_options
+from onelook.report.page import Section, shown, write_page
+from onelook.video.asked import Asked
+from onelook.video.shots import find_shots
+from onelook.video.smooth import Smoother
+from onelook.video.source import Camera, Film, is_live
+from onelook.video.summary import Summary
+from onelook.video.watch import Moment, Watcher
+from onelook.video.when import Clip, best, find_clips, parse_when
+from onelook.video.write import Drawn, cut, lossless_cut, whole
+
+LIVE_SECONDS = 60.0  # without a frame after which a camera is given up
+
+
+@dataclass
+class Watched:
+    """What watching found besides its moments."""
+
+    frames: int = 0
+    looked: int = 0
+    decoding: float = 0.0
+    dropped: int = 0
+    clips: list[Clip] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def asker_of(files: Sequence[Path | str], heads: Sequence[str] = (), **how: Any) -> Asker:
+    """Heads of model files, or the ready one without any."""
+    return Asker([Model.load(file, **how) for file in files] or [Model.new(**how)], heads)
+
+
+def watch(source: str, asker: Asker, asked: Asked = Asked(), *, out: Path | None = None, told: Watched | None = None) -> Iterator[Moment]:
+    """Answers for a film's, a folder's or a camera's frames, one by one; ``out``: a film with them drawn. Raises FilmError, DiskError."""
+    asked.check()
+    told = told or Watched()
+    options = answer_options(list(asker.heads.values()), asked.conf, None)
+    smooth = Smoother(asked.smooth) if asked.smooth else None
+    moments = _live(source, asker, options, told) if is_live(source) else _filmed(source, asker, asked, options, told, out is not None)
+    with ExitStack() as stack:
+        drawn: Drawn | None = None
+        for moment, picture in moments:
+            moment = smooth(moment) if smooth else moment
+            told.frames += 1
+            if out is not None and picture is not None:
+                if drawn is None:
+                    drawn = Drawn(stack.enter_context(whole(out)), 25.0)
+                    stack.callback(drawn.close)
+                drawn.add(draw(picture, moment), moment.time)
+            yield moment
+
+
+def draw(picture: Image.Image, moment: Moment) -> Image.Image:
+    """A frame with its answers and its time."""
+    answers = Answers(Path(f"{moment.time:.2f} s"), moment.answers, picture=picture)
+    return answers.draw()
+
+
+def _filmed(
+    source: str, asker: Asker, asked: Asked, options: AnswerOptions, told: Watched, pictures: bool
+) -> Iterator[tuple[Moment, Image.Image | None]]:
+    film = Film.open(source)
+    watcher = Watcher(asker, film)
+    numbers = film.chosen(asked.every, asked.start, asked.end)
+    if film.cut_short:
+        told.remarks.append(f"{source}: ends early ({film.cut_short}); what there is was asked about")
+    frames = film.frames(numbers) if pictures else iter(())
+    frame = next(frames, None)
+    for moment in watcher.moments(numbers, options):
+        while frame is not None and frame.number < moment.number:
+            frame = next(frames, None)
+        told.looked, told.decoding = watcher.looked, watcher.decoding
+        yield moment, frame.picture if frame is not None and frame.number == moment.number else None
+    if told.frames < len(numbers) and not film.cut_short:
+        told.remarks.append(f"{source}: {len(numbers) - told.frames} frames could not be decoded")
+
+
+def _live(source: str, asker: Asker, options: AnswerOptions, told: Watched) -> Iterator[tuple[Moment, Image.Image | None]]:
+    camera = Camera(source, LIVE_SECONDS, asker.least)
+    for frame in camera:
+        answers = asker.answer([asker.prepare("frame", frame.picture, frame.size)], options=options)[0]
+        told.looked, told.dropped = told.looked + 1, camera.dropped
+        yield Moment(frame.number, frame.time, answers.answers, answers.ms), frame.picture
+
+
+def highlights(
+    source: str, asker: Asker, when: str, asked: Asked, *, pad: tuple[float, float] = (1.0, 1.0), top: int | None = None,
+    out: Path | None = None, llc: Path | None = None, told: Watched | None = None,
+) -> list[Clip]:  # fmt: skip
+    """The stretches in which ``when`` holds, padded and ended at cuts; written as one film and as a project of LosslessCut."""
+    condition = parse_when(when, asker.heads)
+    if is_live(source):
+        raise OnelookError(f"{source}: highlights are cut out of films; save it first")
+    told = told or Watched()
+    film = Film.open(source)
+    said = [
+        (moment.time, condition.holds(moment.answers), condition.score(moment.answers)) for moment in watch(source, asker, asked, told=told)
+    ]
+    step = float(np.median(np.diff([time for time, _, _ in said]))) if len(said) > 1 else 1.0
+    clips: list[Clip] = []
+    if any(holds for _, holds, _ in said):
+        shots = find_shots(Watcher(asker, film, embeddings=True), asked.start, asked.end)
+        clips = best(find_clips(said, step, pad, shots, film.seconds), top)
+    if out is not None:
+        if not clips:
+            raise DataError(f"{source}: {when!r} holds nowhere, so nothing is cut; the highest was {max(score for *_, score in said):.3f}")
+        cut(film, clips, out)
+    if llc is not None:
+        lossless_cut(film, clips, llc, when)
+    told.clips = clips
+    return clips
+
+
+def write_page_of(folder: Path, summary: Summary) -> Path:
+    """Write ``folder``/index.html and return its path. Raises DiskError."""
+    shots = tuple(
+        shown(key, f"{clock(shot.start)} to {clock(shot.end)}", "; ".join(f"{name} {answer}" for name, answer in moment.answers.items()))
+        for shot, key, moment in zip(summary.shots, summary.keys, summary.answers, strict=True)
+    )
+    rows = tuple(
+        (head, label, f"{share:.0%}")
+        for head, found in summary.whole.items()
+        for label, share in sorted(found.items(), key=lambda one: -one[1])
+    )
+    sections = [
+        Section("Shots", pictures=shots, note="One frame from the middle of each, with what is said of it."),
+        Section("Share of the time", table=Table("", ("head", "label", "of the frames"), rows)),
+    ]
+    lead = f"{clock(summary.film.seconds)} in {len(summary.shots)} shots, {summary.film.size[0]} x {summary.film.size[1]} pixels."
+    return write_page(folder, summary.film.path.name, lead, sections)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds."""
+    return f"{int(seconds) // 60}:{seconds % 60:04.1f}"
