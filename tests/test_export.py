@@ -34,6 +34,7 @@ from .conftest import Run, small_model
 
 ROOT = Path(__file__).parent.parent
 GRAPHS = [case for case in CASES if not HEADS[case[0]].no_graph]
+FIRST = {method: next(case for case in GRAPHS if case[0] == method) for method, _, _ in GRAPHS}  # others are slow tests
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,9 @@ def some(tiny: Backbone, case: tuple[str, str, str]) -> Model:
 
 
 class TestEveryHead:
-    @pytest.mark.parametrize("case", GRAPHS, ids="-".join)
+    @pytest.mark.parametrize(
+        "case", [case if case in FIRST.values() else pytest.param(case, marks=pytest.mark.slow) for case in GRAPHS], ids="-".join
+    )
     def test_onnx_says_what_the_model_says_of_any_shape(self, case: tuple[str, str, str], tiny: Backbone, tmp_path: Path) -> None:
         found = export(some(tiny, case), "onnx", tmp_path / "head.onnx")
         assert found.compared.pictures == 20
@@ -97,6 +100,7 @@ class TestCommand:
         code, said, _ = run("export", file, "--to", "onnx", "--quiet")
         assert (code, said, file.with_suffix(".onnx").exists()) == (0, "", True)
 
+    @pytest.mark.slow
     def test_eight_bits_say_what_they_cost(self, run: Run, file: Path, photos: Path, tmp_path: Path) -> None:
         code, said, err = run("export", file, "--to", "onnx", "--int8", "--pictures", photos, "--out", tmp_path / "small.onnx", "--json")
         assert code == 0, err
@@ -178,6 +182,7 @@ class TestDifferent:
         assert (code, out, err.count("\n"), list(tmp_path.iterdir())) == (1, "", 1, [])
         assert "kind most" in err
 
+    @pytest.mark.slow
     def test_openvino_says_what_the_model_says_by_default(self, tiny: Backbone, tmp_path: Path) -> None:
         if find_spec("openvino") is None:
             pytest.skip("openvino is not installed")

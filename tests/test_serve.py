@@ -276,6 +276,7 @@ class TestServer:
             with pytest.raises(OnelookError, match="cannot listen there"):
                 Server([file], port=taken.getsockname()[1])
 
+    @pytest.mark.slow
     def test_from_start_to_stop(self, file: Path, model: Model, photos: Path, tmp_path: Path) -> None:
         """One line when ready, answers, a model that changes under load without a lost request, and SIGTERM."""
         own = tmp_path / "mine.onelook"
