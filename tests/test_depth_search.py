@@ -116,6 +116,7 @@ class TestSearch:
     def model(self, lite0: Backbone, fresh_cache: Path) -> Model:
         return Model(lite0, Geometry(64), cache=fresh_cache, device="cpu")
 
+    @pytest.mark.slow
     def test_evidence_and_choice(self, model: Model, hard: Path, capsys: pytest.CaptureFixture[str]) -> None:
         begun = time.perf_counter()
         fitted = model.fit("kind", read(hard), budget=12, progress=Progress())
@@ -148,6 +149,7 @@ class TestSearch:
         assert isinstance(model.heads["kind"], Averaged)
         assert len(model.heads["kind"].heads) == 1 + len(model.heads["kind"].tails)
 
+    @pytest.mark.slow
     def test_interrupted_the_best_rung_so_far_is_kept(
         self, model: Model, hard: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

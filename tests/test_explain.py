@@ -196,6 +196,7 @@ def test_small_pictures(model: Model, tmp_path: Path) -> None:
     assert explain(model, "kind", tmp_path / "one.png").trust is not None
 
 
+@pytest.mark.slow
 def test_the_command(model: Model, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model.save(tmp_path / "m.onelook")
 

@@ -254,6 +254,7 @@ class TestBadData:
         assert [refused.path.name for refused in fitted.refused] == ["bad.png"]
         assert "bad.png: not a picture" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_a_class_with_one_picture(self, model: Model, photos: Path) -> None:
         data = read(photos)
         model.fit("kind", data.pick([*range(8), 24]))

@@ -187,6 +187,7 @@ def test_boxes_move_with_every_view(recipe: str, scenes: Path, small: Model) -> 
 
 
 class TestCommands:
+    @pytest.mark.slow
     def test_train_val_predict_and_draw(self, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         model, drawn = tmp_path / "m.onelook", tmp_path / "drawn"
         common = ["--model", str(model), "--size", "128", "--epochs", "8", "--quiet"]

@@ -54,6 +54,7 @@ def test_forms_for_programs(run: Run, pair: tuple[Path, Path], tmp_path: Path) -
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page", "painted.png"]
 
 
+@pytest.mark.slow
 def test_what_is_painted_lies_nearer_to_the_style_than_the_photo(pair: tuple[Path, Path]) -> None:
     """By a judge that did not paint; more strength, more style and less content, in order."""
     verdicts = [paint(*_of(pair), Recipe(size=128, steps=30, strength=strength)).verdict for strength in (0.2, 0.7, 0.95)]
@@ -269,6 +270,7 @@ class TestPainterOfOnesOwn:
         assert "broken.jpg" in lines[2]["error"]
         assert open_picture(tmp_path / "painted" / "photo.png").size == (90, 68)
 
+    @pytest.mark.slow
     def test_it_learns(self, photos: Path, pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[dict[str, float]] = []
         true = feedforward.train
