@@ -20,6 +20,7 @@ from onelook import Model
 from onelook.answers.labels import Label, Labels, Values
 from onelook.asker import Asker
 from onelook.errors import OnelookError
+from onelook.video import source
 from onelook.video.asked import Asked
 from onelook.video.shots import Shot, find_shots
 from onelook.video.smooth import Smoother
@@ -125,6 +126,42 @@ class TestFilm:
         found = [moment.answers["kind"] for moment in watch(str(photos / "flower"), asker, Asked("1"))]
         assert len(found) == 24
         assert all(answer.label == "flower" for answer in found if isinstance(answer, Label))
+
+    def test_what_was_read_before_an_error_is_kept(self, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Broken:
+            def __init__(self, container: Any) -> None:
+                self.container = container
+
+            def __enter__(self) -> "Broken":
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                self.container.close()
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.container, name)
+
+            def demux(self, stream: Any) -> Any:
+                for number, packet in enumerate(self.container.demux(stream)):
+                    if number == 40:
+                        raise av.FFmpegError(1, "cut")
+                    yield packet
+
+        opened = source._opened
+        monkeypatch.setattr(source, "_opened", lambda name, live=False: Broken(opened(name, live)))
+        found = Film.open(film)
+        assert len(found.times) == 40
+        assert found.cut_short
+
+    def test_an_unreadable_picture_of_a_folder_is_left_out(self, photos: Path, asker: Asker, tmp_path: Path) -> None:
+        folder = tmp_path / "frames"
+        folder.mkdir()
+        for name in ("a.png", "c.png"):
+            (folder / name).write_bytes(next(photos.rglob("flower*.png")).read_bytes())
+        (folder / "b.png").write_bytes(b"no picture")
+        told = Watched()
+        assert [moment.number for moment in watch(str(folder), asker, Asked("1"), told=told)] == [0, 2]
+        assert told.remarks == [f"{folder}: 1 frames could not be decoded"]
 
     def test_one_cut_short_gives_what_it_has(self, film: Path, asker: Asker, tmp_path: Path) -> None:
         write_film(tmp_path / "whole.ts", [(WALL, 80)], format="mpegts")
@@ -343,6 +380,14 @@ class TestCommands:
         (tmp_path / "best.mp4").write_bytes(b"old")
         code, _, err = run("video", film, "--model", file, "--highlights", tmp_path / "best.mp4", "--when", "flower > 0.9999999")
         assert (code, "holds nowhere" in err, (tmp_path / "best.mp4").read_bytes()) == (2, True, b"old")
+
+    def test_the_film_itself_is_never_overwritten(self, run: Run, film: Path, file: Path) -> None:
+        before = film.read_bytes()
+        for words in (["--out", film], ["--highlights", film, "--when", "flower > 0.1"], ["--llc", film, "--when", "flower > 0.1"]):
+            code, _, err = run("video", film, "--model", file, *words, "--quiet")
+            assert (code, "is the film itself" in err, film.read_bytes() == before) == (2, True, True)
+        code, _, err = run("video", film, "--model", file, "--highlights", "x.avi", "--when", "flower > 0.1")
+        assert (code, "x.avi: clips are written as .mp4" in err) == (2, True)
 
     def test_a_camera_has_no_highlights(self, asker: Asker) -> None:
         with pytest.raises(OnelookError, match="cut out of films"):

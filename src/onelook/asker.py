@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from onelook.answers.answer import Answers
+from onelook.answers.answer import Answer, Answers
 from onelook.backbones.engines import make_engine
 from onelook.data.pictures import open_picture, picture_size
 from onelook.errors import HeadError
@@ -101,7 +101,7 @@ class Asker:
     ) -> list[Answers]:
         """Answers for pictures, in order; ``alone``: whether nothing else is in work, so that all threads may be used."""
         torch.set_num_threads(self.threads if alone else 1)  # of this thread of Python
-        answers: list[dict[str, object]] = [{} for _ in batch]
+        answers: list[dict[str, Answer]] = [{} for _ in batch]
         ms: list[dict[str, float]] = [{"decode": one.ms, "look": 0.0} for one in batch]
         for number, shared in enumerate(self.looks):
             asked = {name: head for name, head in shared.heads.items() if not heads or name in heads}
@@ -118,7 +118,7 @@ class Asker:
                     answers[index] |= {name: head.answer(found[name][place], options) for name, head in asked.items()}
         order = [name for name in self.heads if not heads or name in heads]
         return [
-            Answers(Path(one.name), {name: found[name] for name in order}, spent)  # type: ignore[misc]
+            Answers(Path(one.name), {name: found[name] for name in order}, spent)
             for one, found, spent in zip(batch, answers, ms, strict=True)
         ]
 

@@ -3,7 +3,7 @@
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -182,13 +182,13 @@ def _json(facts: object) -> str:
     return json.dumps(facts, ensure_ascii=False) + "\n"
 
 
-def _lines(path: Path) -> "typer.FileTextWrite":
+def _lines(path: Path) -> TextIO:
     """A file of lines, each written at once. Raises DiskError."""
     from onelook.errors import DiskError
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("w", encoding="utf-8", buffering=1)  # type: ignore[return-value]
+        return path.open("w", encoding="utf-8", buffering=1)
     except OSError as error:
         raise DiskError(f"{path}: cannot be written ({error.strerror})") from error
 

@@ -90,8 +90,6 @@ class Pool:
                     break
                 stop = more is None
                 jobs += [more] if more is not None else []
-            if stop:
-                self._waiting.put(None)
             with self._lock:
                 self._busy += 1
                 alone = self._busy == 1 and self._waiting.empty()
@@ -103,6 +101,8 @@ class Pool:
                     done.result.set_result(outcome)
                 else:
                     done.result.set_exception(outcome)
+            if stop:
+                return
 
     def _outcomes(self, jobs: Sequence[Job], alone: bool) -> list[tuple[Job, str | Exception]]:
         """Each job with its answers as JSON or, by itself, with what went wrong; without those whose asker is gone."""

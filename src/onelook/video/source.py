@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -20,7 +21,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from onelook.data.pictures import FILMS, files_in, is_picture, open_picture, picture_size
+from onelook.data.pictures import files_in, is_picture, open_picture, picture_size
 from onelook.errors import PictureError, UnreadableError
 
 Item = TypeVar("Item")
@@ -73,9 +74,11 @@ class Film:
             raise FilmError(f"{path}: no such film")
         with _opened(str(path)) as container:
             stream = _video(container, str(path))
-            pts, cut_short = [], ""
+            pts: list[int] = []
+            cut_short = ""
             try:
-                pts = [packet.pts for packet in container.demux(stream) if packet.pts is not None and packet.size]
+                for packet in container.demux(stream):
+                    pts += [packet.pts] if packet.pts is not None and packet.size else []
             except av.FFmpegError as error:
                 cut_short = str(error)
             if not pts:
@@ -122,7 +125,8 @@ class Film:
         if self.pictures:
             for place in numbers:
                 path = self.pictures[place]
-                yield Frame(place, float(self.times[place]), open_picture(path, at_least=least), picture_size(path))
+                with suppress(PictureError):  # as a frame that cannot be decoded
+                    yield Frame(place, float(self.times[place]), open_picture(path, at_least=least), picture_size(path))
             return
         wanted, numbers_of = iter(numbers), {pts: number for number, pts in enumerate(self.pts)}
         number = next(wanted, None)
@@ -226,11 +230,6 @@ class Camera:
 def is_live(source: str) -> bool:
     """Whether a source is a camera or a stream rather than a film."""
     return "://" in source or source.startswith("/dev/video")
-
-
-def is_film(path: Path | str) -> bool:
-    """Whether a file's name says that it is a film."""
-    return Path(path).suffix.lower() in FILMS
 
 
 def in_thread(make: Callable[[], Iterator[Item]], depth: int = AHEAD) -> Iterator[Item]:

@@ -87,7 +87,7 @@ class Watcher:
 
     def looked_at(self, numbers: Sequence[int]) -> Iterator[tuple[list[int], dict[str, float]]]:
         """Groups of frames whose looks are kept, those that cannot be decoded left out, and the milliseconds of decoding and looking."""
-        lacking = [number for number in numbers if self.reads_pixels or any(store.missing([self.row(number)]) for store, _ in self.stores)]
+        lacking = list(numbers) if self.reads_pixels else self._lacking(numbers)
         frames = self.film.frames(lacking, self.asker.least) if lacking else iter(())
         try:
             missing, gone = set(lacking), set()
@@ -106,6 +106,15 @@ class Watcher:
             close = getattr(frames, "close", None)
             if close is not None:
                 close()
+
+    def _lacking(self, numbers: Sequence[int]) -> list[int]:
+        """Those of the frames whose looks are not kept, or are damaged."""
+        rows = {self.row(number): number for number in numbers}
+        lacking: set[int] = set()
+        for store, needs in self.stores:
+            store.check(list(rows), needs)
+            lacking |= {rows[row] for row in store.missing(list(rows))}
+        return [number for number in numbers if number in lacking]
 
     def _take(self, frames: Iterator[Frame], wanted: Sequence[int]) -> list[Frame]:
         """Those of the wanted frames that come."""

@@ -78,7 +78,7 @@ def cut(film: Film, clips: Sequence[Clip], path: Path) -> None:
     """
     if film.pictures:
         raise FilmError(f"{film.path}: a folder of pictures cannot be cut; --highlights is for films")
-    with whole(path) as partial, av.open(str(film.path)) as source, av.open(str(partial), "w", format=_format(path)) as out:
+    with whole(path) as partial, av.open(str(film.path)) as source, av.open(str(partial), "w", format=format_of(path)) as out:
         video = source.streams.video[0]
         kept = {stream.index: out.add_stream_from_template(stream) for stream in (video, *source.streams.audio[:1])}
         base = film.pts[0] * float(video.time_base or 1)
@@ -110,7 +110,8 @@ def cut(film: Film, clips: Sequence[Clip], path: Path) -> None:
             shift = max(ends.values(), default=0.0)
 
 
-def _format(path: Path) -> str | None:
+def format_of(path: Path) -> str:
+    """The container of a film of clips, by its suffix. Raises OnelookError for another."""
     known = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
     if path.suffix.lower() not in known:
         raise OnelookError(f"{path}: clips are written as {', '.join(known)}")

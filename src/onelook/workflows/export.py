@@ -124,8 +124,7 @@ def _write(model: Model, names: Sequence[str], target: Target, shape: tuple[int,
     example = torch.zeros(2, high, wide, 3, dtype=torch.uint8)
     with torch.no_grad(), float32_only():
         graph = graph_of(model, names, example)
-        answers = dict(zip(graph.names, graph(example), strict=True))
-        together = next((name.split(".")[0] for name in answers if name.endswith(".pictures")), None)
+        together = next((name.split(".")[0] for name in graph.names if name.endswith(".pictures")), None)
         if together is not None and not target.unions:
             raise HeadError(f"head {together!r}: its boxes are suppressed, which --to {target.name} cannot do; export others with --heads")
         facts = facts_of(model, names, graph, shape)

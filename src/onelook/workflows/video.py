@@ -1,6 +1,6 @@
 """What the commands of video do: answers over time, highlights, what is in a film, which pictures fit which shot.
 
-python -c "from onelook.workflows.video import watch; print(next(watch('film.mp4', ['mine.onelook'])))"
+python -c "from onelook.workflows import video as w; print(next(w.watch('film.mp4', w.asker_of(['mine.onelook']))))"
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ from onelook.video.source import Camera, Film, is_live
 from onelook.video.summary import Summary
 from onelook.video.watch import Moment, Watcher
 from onelook.video.when import Clip, best, find_clips, parse_when
-from onelook.video.write import Drawn, cut, lossless_cut, whole
+from onelook.video.write import Drawn, cut, format_of, lossless_cut, whole
 
 LIVE_SECONDS = 60.0  # without a frame after which a camera is given up
 
@@ -40,7 +40,6 @@ class Watched:
     looked: int = 0
     decoding: float = 0.0
     dropped: int = 0
-    clips: list[Clip] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
 
@@ -52,6 +51,7 @@ def asker_of(files: Sequence[Path | str], heads: Sequence[str] = (), **how: Any)
 def watch(source: str, asker: Asker, asked: Asked = Asked(), *, out: Path | None = None, told: Watched | None = None) -> Iterator[Moment]:
     """Answers for a film's, a folder's or a camera's frames, one by one; ``out``: a film with them drawn. Raises FilmError, DiskError."""
     asked.check()
+    _check_target(source, out)
     told = told or Watched()
     options = answer_options(list(asker.heads.values()), asked.conf, None)
     smooth = Smoother(asked.smooth) if asked.smooth else None
@@ -110,6 +110,10 @@ def highlights(
     condition = parse_when(when, asker.heads)
     if is_live(source):
         raise OnelookError(f"{source}: highlights are cut out of films; save it first")
+    for target in (out, llc):
+        _check_target(source, target)
+    if out is not None:
+        format_of(out)  # before the film is watched
     told = told or Watched()
     film = Film.open(source)
     said = [
@@ -126,8 +130,13 @@ def highlights(
         cut(film, clips, out)
     if llc is not None:
         lossless_cut(film, clips, llc, when)
-    told.clips = clips
     return clips
+
+
+def _check_target(source: str, out: Path | None) -> None:
+    """Raise OnelookError where what is to be written is the film itself."""
+    if out is not None and Path(source).exists() and out.exists() and out.samefile(source):
+        raise OnelookError(f"{out}: is the film itself, which would be lost; name another file")
 
 
 def write_page_of(folder: Path, summary: Summary) -> Path:
