@@ -21,9 +21,9 @@ from sklearn.datasets import load_sample_images
 
 from onelook import Geometry, Model
 from onelook.asker import Asker
+from onelook.data.film import Film
 from onelook.video.asked import Asked
 from onelook.video.shots import find_shots
-from onelook.video.source import Film
 from onelook.video.watch import Watcher
 from onelook.workflows.video import Watched, watch
 from pictures import write_photos

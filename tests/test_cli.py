@@ -384,6 +384,10 @@ def test_readme_commands(run: Run, photos: Path, trained: Path, tmp_path: Path, 
     write_places(tmp_path / "people", 6, 3)
     monkeypatch.setattr(dense, "FEWEST_EPOCHS", 1)
     monkeypatch.setattr(dense, "MOST_EPOCHS", 2)
+    if "things.onelook" in line and "--model things" in line and " train " not in line:
+        write_scenes(tmp_path / "scenes", 12)
+        assert run("train", "scenes", "--task", "detect", "--model", "things.onelook", "--freeze", "all", "--epochs", "1")[0] == 0
+        Path("zones.json").write_text('{"lines": {"gate": [[60, 0], [60, 90]]}}')
     if "film.mp4" in line:
         write_film(tmp_path / "film.mp4", [(WALL, 30), (FLOWER, 30)])
     if " serve " in line:  # started and stopped

@@ -19,12 +19,13 @@ from sklearn.datasets import load_sample_images
 from onelook import Model
 from onelook.answers.labels import Label, Labels, Values
 from onelook.asker import Asker
+from onelook.data import film as source
+from onelook.data.film import Film, FilmError, in_thread
 from onelook.errors import OnelookError
-from onelook.video import source
 from onelook.video.asked import Asked
+from onelook.video.camera import Camera
 from onelook.video.shots import Shot, find_shots
 from onelook.video.smooth import Smoother
-from onelook.video.source import Camera, Film, FilmError, in_thread
 from onelook.video.watch import Moment, Watcher
 from onelook.video.when import Clip, best, find_clips, parse_when
 from onelook.workflows.video import Watched, highlights, watch
@@ -147,8 +148,8 @@ class TestFilm:
                         raise av.FFmpegError(1, "cut")
                     yield packet
 
-        opened = source._opened
-        monkeypatch.setattr(source, "_opened", lambda name, live=False: Broken(opened(name, live)))
+        opened = source.open_container
+        monkeypatch.setattr(source, "open_container", lambda name, live=False: Broken(opened(name, live)))
         found = Film.open(film)
         assert len(found.times) == 40
         assert found.cut_short

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and files of tensors with words beside them."""
+"""Files that are written whole or not at all, files of tensors with words beside them, and the folder of what can be made again."""
 
 import os
 from contextlib import suppress
@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def cache_folder() -> Path:
+    """Where looks and whatever else can be made again is kept: $ONELOOK_CACHE, else $XDG_CACHE_HOME/onelook, else ~/.cache/onelook."""
+    own = os.environ.get("ONELOOK_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onelook"
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -26,6 +26,7 @@ from onelook.data.pictures import find_pictures
 from onelook.data.samples import Dataset
 from onelook.deadline import NEVER, Deadline
 from onelook.facts import Facts
+from onelook.files import cache_folder
 from onelook.geometry.instances import How
 from onelook.geometry.placement import Geometry, Mode
 from onelook.heads import find_head, make_options
@@ -33,7 +34,6 @@ from onelook.heads.base import AnyHead
 from onelook.inference.evaluate import BEFORE, Evaluated, evaluate, from_cache, in_order
 from onelook.inference.predict import Prediction, predict
 from onelook.inference.tiles import predict_beside_tiles
-from onelook.looks.cache import default_root
 from onelook.looks.embeddings import Embeddings, embeddings
 from onelook.looks.extractor import Extractor
 from onelook.looks.tta import tta_views
@@ -50,7 +50,7 @@ class Model:
 
     def __init__(self, backbone: Backbone, geometry: Geometry | None, *, cache: Path | None = None, device: str = "auto") -> None:
         self.backbone, self.geometry, self.device = backbone, geometry, device
-        self.cache_root = cache or default_root()
+        self.cache_root = cache or cache_folder()
         self.heads: dict[str, AnyHead] = {}
         self.records: dict[str, HeadRecord] = {}
         self._apart: dict[str, Geometry] = {}  # heads that look at another size than the model, at the price of a look

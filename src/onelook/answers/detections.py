@@ -22,7 +22,10 @@ SURE = 0.3  # score from which a key point counts as found; below it is drawn in
 
 
 class Detections(supervision.Detections, Answer):  # type: ignore[misc]
-    """Boxes of one picture, best first: ``xyxy`` in its own pixels, ``confidence``, ``class_id``, ``data["class_name"]``."""
+    """Boxes of one picture, best first: ``xyxy`` in its own pixels, ``confidence``, ``class_id``, ``data["class_name"]``.
+
+    ``tracker_id``: of a film's frames, the numbers of things that are followed; -1 for what is not (yet).
+    """
 
     overlay = True
 
@@ -37,15 +40,33 @@ class Detections(supervision.Detections, Answer):  # type: ignore[misc]
             data={"class_name": names},
         )
 
+    def numbered(self, tracks: np.ndarray) -> "Detections":
+        """The same boxes with the numbers (N,) of the tracks that they belong to, -1 for none."""
+        return Detections(self.xyxy, confidence=self.confidence, class_id=self.class_id, data=self.data, tracker_id=tracks.astype(int))
+
+    def where(self, kept: np.ndarray) -> "Detections":
+        """The boxes for which ``kept`` (N,) says so."""
+        of, tracks = self.data["class_name"][kept], self.tracker_id
+        return Detections(
+            self.xyxy[kept], None, self.confidence[kept], self.class_id[kept], None if tracks is None else tracks[kept], {"class_name": of}
+        )
+
     def to_json(self) -> Facts:
         columns = zip(self.xyxy.tolist(), self.confidence.tolist(), self.class_id.tolist(), self.data["class_name"], strict=True)
-        return {"boxes": [{"label": str(name), "class_id": k, "score": score, "box": box} for box, score, k, name in columns]}
+        boxes = [{"label": str(name), "class_id": k, "score": score, "box": box} for box, score, k, name in columns]
+        return {"boxes": [box | track for box, track in zip(boxes, self._tracks(), strict=True)]}
+
+    def _tracks(self) -> list[Facts]:
+        if self.tracker_id is None:
+            return [{}] * len(self)
+        return [{"track": number if number >= 0 else None} for number in self.tracker_id.tolist()]
 
     def rows(self) -> list[Facts]:
         boxes = self.to_json()["boxes"]
+        corners = ("xmin", "ymin", "xmax", "ymax")
         return [
-            {"label": box["label"], "score": box["score"], **dict(zip(("xmin", "ymin", "xmax", "ymax"), box["box"], strict=True))}
-            for box in boxes
+            {"label": box["label"], "score": box["score"], **dict(zip(corners, box["box"], strict=True)), **track}
+            for box, track in zip(boxes, self._tracks(), strict=True)
         ]
 
     def __str__(self) -> str:
@@ -66,6 +87,8 @@ class Detections(supervision.Detections, Answer):  # type: ignore[misc]
         palette = supervision.ColorPalette([supervision.Color(*rgb) for rgb in PALETTE])
         picture = supervision.BoxAnnotator(palette, thickness=line).annotate(picture.copy(), scaled)
         labels = [f"{name} {score:.2f}" for name, score in zip(self.data["class_name"], self.confidence, strict=True)]
+        if self.tracker_id is not None:
+            labels = [f"#{number} {label}" if number >= 0 else label for number, label in zip(self.tracker_id, labels, strict=True)]
         size = max(0.35, max(picture.size) / 1600) * (0.7 if crowded else 1)
         inks = supervision.ColorPalette([supervision.Color(*(PAPER if sum(rgb) > BRIGHT else INK)) for rgb in PALETTE])
         writer = supervision.LabelAnnotator(

@@ -15,14 +15,15 @@ def list_(json: Json = False) -> None:
 
     Example: onelook cache list
     """
-    from onelook.looks.cache import default_root, list_caches
+    from onelook.files import cache_folder
+    from onelook.looks.cache import list_caches
 
-    entries = list(list_caches(default_root()))
+    entries = list(list_caches(cache_folder()))
     if json:
-        emit({"root": str(default_root()), "caches": [entry.to_json() for entry in entries]})
+        emit({"root": str(cache_folder()), "caches": [entry.to_json() for entry in entries]})
         return
     rows = [[entry.key, entry.backbone, f"{entry.rows:,}", f"{entry.bytes / 1e6:,.1f} MB", entry.description] for entry in entries]
-    table(["key", "backbone", "looks", "size", "what"], rows, title=str(default_root()))
+    table(["key", "backbone", "looks", "size", "what"], rows, title=str(cache_folder()))
 
 
 @app.command()
@@ -35,12 +36,13 @@ def clear(
     Example: onelook cache clear
     """
     from onelook.errors import OnelookError
-    from onelook.looks.cache import clear_caches, default_root, list_caches
+    from onelook.files import cache_folder
+    from onelook.looks.cache import clear_caches, list_caches
 
-    known = [entry.key for entry in list_caches(default_root())]
+    known = [entry.key for entry in list_caches(cache_folder())]
     if key is not None and key not in known:
         raise OnelookError(f"no cache {key!r}; there are {', '.join(known) or 'none'}")
-    freed = clear_caches(default_root(), key)
+    freed = clear_caches(cache_folder(), key)
     if json:
         emit({"freed_bytes": freed})
     else:

@@ -52,7 +52,7 @@ def doctor(json: Json = False) -> None:
     from onelook.backbones.weights import DEFAULT_BACKBONE, packaged
     from onelook.errors import WeightsMissing
     from onelook.faces.files import FILES
-    from onelook.looks.cache import default_root
+    from onelook.files import cache_folder
     from onelook.style.files import FILES as STYLE_FILES
 
     def installed(package: str) -> str | None:
@@ -63,7 +63,7 @@ def doctor(json: Json = False) -> None:
 
     import torch
 
-    root = default_root()
+    root = cache_folder()
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     try:
         weights: str | None = f"{packaged(DEFAULT_BACKBONE).name} (Apache-2.0)"

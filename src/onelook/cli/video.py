@@ -12,12 +12,13 @@ from onelook.errors import OnelookError
 
 if TYPE_CHECKING:
     from onelook.video.asked import Asked
+    from onelook.workflows.video import Watched
 
 app = typer.Typer(cls=group_with("watch"), no_args_is_help=True, help="Films and cameras: answers over time, highlights, shots, matches.")
 
 Film = Annotated[str, typer.Argument(metavar="FILM", help="A film, or a folder of pictures.")]
 Models = Annotated[list[Path] | None, typer.Option("--model", metavar="FILE", help=".onelook files (default: the ImageNet head).")]
-Every = Annotated[str | None, typer.Option("--every", metavar="0.5s|N", help="Which frames (default: 0.5s; with --out all).")]
+Every = Annotated[str | None, typer.Option("--every", metavar="0.5s|N", help="Which frames (default: 0.5s; with --out, --track all).")]
 Start = Annotated[float, typer.Option("--from", metavar="SECONDS", help="Where to begin.")]
 End = Annotated[float | None, typer.Option("--to", metavar="SECONDS", help="Where to end.")]
 
@@ -37,6 +38,8 @@ def watch(
     end: End = None,
     conf: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Lowest score of boxes (default: 0.2).")] = None,
     smooth: Annotated[float, typer.Option(metavar="SECONDS", min=0.0, help="Average labels over time, so that they do not flicker.")] = 0.0,
+    track: Annotated[bool, typer.Option("--track", help="Follow boxes: the same thing has the same number in every frame.")] = False,
+    count: Annotated[Path | None, typer.Option(metavar="JSON", help="Count what crosses its lines and stays in its zones.")] = None,
     events: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line of JSON for every frame.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a row for each thing that was found.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILM", help="Write the film with its answers drawn.")] = None,
@@ -61,7 +64,7 @@ def watch(
     from onelook.answers.table_file import TableFile
     from onelook.workflows import video
 
-    asked = _asked(every, start, end, conf, smooth)
+    asked = replace(_asked(every, start, end, conf, smooth), track=track, count=count)
     if (highlights or llc) and when is None:
         raise OnelookError('--highlights: says not of what; give --when, such as --when "dunk > 0.7"')
     if when and not (highlights or llc):
@@ -78,7 +81,7 @@ def watch(
                 say(f"{clip.start:.2f} to {clip.end:.2f} s, {when}: {clip.score:.3f}")
             say(f"{len(clips)} stretches in {told.frames} frames" + (f"; {highlights}" if highlights else ""))
         return
-    if out is not None and every is None:
+    if every is None and (out is not None or track or count is not None):
         asked = replace(asked, every=None)
     with ExitStack() as stack:
         table = stack.enter_context(TableFile(csv)) if csv is not None else None
@@ -94,7 +97,9 @@ def watch(
                 table.add(moment)
     _remarks(told.remarks)
     if json:
-        emit({"summary": {"frames": told.frames, "looked": told.looked, "decoding_seconds": told.decoding, "dropped": told.dropped}})
+        emit({"summary": told.to_json()})
+    elif not quiet:
+        _say_counts(told)
 
 
 @app.command()
@@ -163,6 +168,19 @@ def _asked(every: str | None, start: float, end: float | None, conf: float | Non
     asked = Asked(every or EVERY, start, end, smooth, conf)
     asked.check()
     return asked
+
+
+def _say_counts(told: "Watched") -> None:
+    """What was followed and counted."""
+    if told.tracker is not None:
+        for head, labels in told.tracker.to_json().items():
+            say(f"{head}: " + (", ".join(f"{count} {label}" for label, count in labels.items()) or "nothing was followed"))
+    for name, facts in (told.counts.to_json() if told.counts is not None else {}).items():
+        if "in" in facts:
+            say(f"{name}: {facts['in']} in, {facts['out']} out")
+        else:
+            stayed = f", for {facts['dwell']['mean']:.1f} s on average, {facts['dwell']['longest']:.1f} s at most" if facts["dwell"] else ""
+            say(f"{name}: {facts['tracks']} in all, {facts['most']} at once{stayed}")
 
 
 def _pad(text: str) -> tuple[float, float]:

@@ -44,12 +44,6 @@ LARGEST = 65504.0  # float16's largest finite value; activations above it are cu
 RowId = tuple[str, int]  # content hash of the picture (32 hex digits), view number
 
 
-def default_root() -> Path:
-    """Where looks are kept: $ONELOOK_CACHE, else $XDG_CACHE_HOME/onelook, else ~/.cache/onelook."""
-    own = os.environ.get("ONELOOK_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onelook"
-
-
 @dataclass(frozen=True)
 class CacheKey:
     """Everything that changes the numbers of a look."""
@@ -268,8 +262,8 @@ def list_caches(root: Path) -> Iterator[CacheEntry]:
 
 
 def clear_caches(root: Path, key: str | None = None) -> int:
-    """Delete one cache (by key) or all, exported networks included; returns the bytes freed."""
-    targets = [root / "looks" / key] if key else [root / "looks", root / "engines"]
+    """Delete one cache (by key) or all, exported networks and frames of films included; returns the bytes freed."""
+    targets = [root / "looks" / key] if key else [root / "looks", root / "engines", root / "frames"]
     freed = 0
     for target in targets:
         if target.is_dir():

@@ -1,1 +1,1 @@
-"""Models that watch: films and cameras in (``source``), answers over time out (``watch``, ``smooth``), shots, highlights, a summary."""
+"""Models that watch films and cameras: answers over time (``watch``), smooth, followed and counted; shots, highlights, a summary, matches."""

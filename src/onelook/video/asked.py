@@ -1,6 +1,7 @@
 """Which frames of a film are asked about, and how answers are made of them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from onelook.errors import OnelookError
 
@@ -9,13 +10,19 @@ EVERY = "0.5s"  # between frames where nobody says
 
 @dataclass(frozen=True)
 class Asked:
-    """Which frames, and how answers are made of them. ``every``: "0.5s" or "5" frames; ``smooth``: seconds of averaging, 0: none."""
+    """Which frames, and how answers are made of them.
+
+    ``every``: "0.5s" or "5" frames, None: all; ``start``, ``end``: seconds; ``smooth``: seconds of averaging, 0: none; ``conf``: the
+    lowest score of boxes; ``track``: whether things are followed; ``count``: a file of lines and zones at which they are counted.
+    """
 
     every: str | None = EVERY
     start: float = 0.0
     end: float | None = None
     smooth: float = 0.0
     conf: float | None = None
+    track: bool = False
+    count: Path | None = None
 
     def check(self) -> None:
         """Raise OnelookError for what cannot be."""

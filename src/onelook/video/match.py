@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from onelook.asker import Asker
+from onelook.data.film import Film
 from onelook.errors import DataError
 from onelook.facts import Facts
 from onelook.model import Model
 from onelook.modelparts import READY
 from onelook.video.asked import Asked
 from onelook.video.shots import Shot, find_shots
-from onelook.video.source import Film
 from onelook.video.watch import Watcher
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from PIL import Image
 
 from onelook.asker import Asker
+from onelook.data.film import Film
 from onelook.facts import Facts
 from onelook.modelparts import answer_options
 from onelook.video.asked import Asked
 from onelook.video.shots import Shot, find_shots
-from onelook.video.source import Film
 from onelook.video.watch import Moment, Watcher, share_of_time
 
 KEY = 480  # pixels of the shorter side of a key frame

@@ -15,6 +15,7 @@ import torch
 from onelook.answers.answer import Answer
 from onelook.asker import Asker
 from onelook.data.augment import RECIPES
+from onelook.data.film import Film, Frame
 from onelook.facts import Facts
 from onelook.geometry.placement import PIXELS
 from onelook.heads.base import AnswerOptions, AnyHead
@@ -23,7 +24,6 @@ from onelook.looks.cache import RowId
 from onelook.looks.extractor import Pixels, open_store
 from onelook.looks.features import Look, Needs, join, union, usually_kept
 from onelook.looks.store import FeatureStore
-from onelook.video.source import Film, Frame
 
 CHUNK = 16  # frames that are looked at together
 

@@ -13,11 +13,13 @@ from typing import Any
 import av
 from PIL import Image
 
+from onelook.answers.canvas import PAPER
+from onelook.data.film import Film, FilmError
 from onelook.errors import DiskError, OnelookError
-from onelook.video.source import Film, FilmError
 from onelook.video.when import Clip
 
 CODECS = ("libx264", "mpeg4")  # the first that this FFmpeg has
+SPARE = 16  # the part of a drawn film's width that is left below its first frame
 TICKS = 90_000  # of a second, in which times of frames are written
 
 
@@ -53,12 +55,13 @@ class Drawn:
         self._size: tuple[int, int] | None = None
 
     def add(self, picture: Image.Image, time: float) -> None:
-        """A frame; all have the first one's size (its even part)."""
+        """A frame; all have the first one's size (even) and some room below it, for captions that grow."""
         if self._size is None:
-            self._size = (picture.width // 2 * 2, picture.height // 2 * 2)
+            self._size = (picture.width // 2 * 2, (picture.height + picture.width // SPARE) // 2 * 2)
             self._stream.width, self._stream.height = self._size
-        picture = picture if picture.size == self._size else picture.resize(self._size)
-        frame = av.VideoFrame.from_image(picture)
+        canvas = Image.new("RGB", self._size, PAPER)
+        canvas.paste(picture)
+        frame = av.VideoFrame.from_image(canvas)
         frame.pts, frame.time_base = round(time * TICKS), Fraction(1, TICKS)
         for packet in self._stream.encode(frame):
             self._container.mux(packet)

@@ -14,7 +14,7 @@ import torch
 from onelook.backbones.backbone import Backbone
 from onelook.backbones.engines import TorchEngine, make_engine
 from onelook.facts import Facts
-from onelook.looks.cache import default_root
+from onelook.files import cache_folder
 
 REPEATS = 7
 
@@ -52,7 +52,7 @@ def in_turn(ours: Callable[[], object], theirs: Callable[[], object], repeats: i
 def compare_looks(backbone: str, batch: int = 16, cache: Path | None = None) -> Timing:
     """Frozen looks: the engine that onelook chooses against torch eager with channels_last, same random pictures."""
     network = Backbone.load(backbone)
-    engine = make_engine(network, (cache or default_root()) / "engines", "cpu")
+    engine = make_engine(network, (cache or cache_folder()) / "engines", "cpu")
     eager = TorchEngine(Backbone.load(backbone), "cpu")
     size = network.preprocess.size
     x = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0))

@@ -13,18 +13,23 @@ import numpy as np
 from PIL import Image
 
 from onelook.answers.answer import Answers
+from onelook.answers.canvas import with_key
 from onelook.asker import Asker
+from onelook.data.film import Film
 from onelook.errors import DataError, OnelookError
+from onelook.facts import Facts
 from onelook.heads.base import AnswerOptions
 from onelook.metrics.judge import Table
 from onelook.model import Model
 from onelook.modelparts import answer_options
 from onelook.report.page import Section, shown, write_page
 from onelook.video.asked import Asked
+from onelook.video.camera import Camera, is_live
+from onelook.video.counts import Counts, Places
 from onelook.video.shots import find_shots
 from onelook.video.smooth import Smoother
-from onelook.video.source import Camera, Film, is_live
 from onelook.video.summary import Summary
+from onelook.video.tracks import Tracker
 from onelook.video.watch import Moment, Watcher
 from onelook.video.when import Clip, best, find_clips, parse_when
 from onelook.video.write import Drawn, cut, format_of, lossless_cut, whole
@@ -41,6 +46,16 @@ class Watched:
     decoding: float = 0.0
     dropped: int = 0
     remarks: list[str] = field(default_factory=list)
+    tracker: Tracker | None = None
+    counts: Counts | None = None
+
+    def to_json(self) -> Facts:
+        facts: Facts = {"frames": self.frames, "looked": self.looked, "decoding_seconds": self.decoding, "dropped": self.dropped}
+        if self.tracker is not None:
+            facts["tracks"] = self.tracker.to_json()
+        if self.counts is not None:
+            facts |= {"counts": self.counts.to_json(), "crossings": self.counts.crossings}
+        return facts
 
 
 def asker_of(files: Sequence[Path | str], heads: Sequence[str] = (), **how: Any) -> Asker:
@@ -53,32 +68,43 @@ def watch(source: str, asker: Asker, asked: Asked = Asked(), *, out: Path | None
     asked.check()
     _check_target(source, out)
     told = told or Watched()
-    options = answer_options(list(asker.heads.values()), asked.conf, None)
+    places = Places.read(asked.count) if asked.count is not None else None
+    if asked.track or places is not None:
+        told.tracker = Tracker(asker.heads, asked.conf)
+    if told.tracker is not None and places is not None:
+        told.counts = Counts(places, told.tracker)
+    options = answer_options(list(asker.heads.values()), told.tracker.asked if told.tracker else asked.conf, None)
     smooth = Smoother(asked.smooth) if asked.smooth else None
     moments = _live(source, asker, options, told) if is_live(source) else _filmed(source, asker, asked, options, told, out is not None)
     with ExitStack() as stack:
         drawn: Drawn | None = None
         for moment, picture in moments:
             moment = smooth(moment) if smooth else moment
+            moment = told.tracker(moment) if told.tracker else moment
+            if told.counts is not None:
+                told.counts.add(moment)
             told.frames += 1
             if out is not None and picture is not None:
                 if drawn is None:
                     drawn = Drawn(stack.enter_context(whole(out)), 25.0)
                     stack.callback(drawn.close)
-                drawn.add(draw(picture, moment), moment.time)
+                drawn.add(draw(picture, moment, told.counts), moment.time)
             yield moment
 
 
-def draw(picture: Image.Image, moment: Moment) -> Image.Image:
-    """A frame with its answers and its time."""
-    answers = Answers(Path(f"{moment.time:.2f} s"), moment.answers, picture=picture)
-    return answers.draw()
+def draw(picture: Image.Image, moment: Moment, counts: Counts | None = None) -> Image.Image:
+    """A frame with its answers, and with what was counted so far."""
+    picture = picture if counts is None else counts.draw(picture)
+    drawn = Answers(Path(f"{moment.time:.2f} s"), moment.answers, picture=picture).draw()
+    return drawn if counts is None else with_key(drawn, counts.key())
 
 
 def _filmed(
     source: str, asker: Asker, asked: Asked, options: AnswerOptions, told: Watched, pictures: bool
 ) -> Iterator[tuple[Moment, Image.Image | None]]:
     film = Film.open(source)
+    if told.counts is not None and asked.count is not None:
+        told.counts.places.check(film.size, asked.count)
     watcher = Watcher(asker, film)
     numbers = film.chosen(asked.every, asked.start, asked.end)
     if film.cut_short:
@@ -96,10 +122,13 @@ def _filmed(
 
 def _live(source: str, asker: Asker, options: AnswerOptions, told: Watched) -> Iterator[tuple[Moment, Image.Image | None]]:
     camera = Camera(source, LIVE_SECONDS, asker.least)
-    for frame in camera:
-        answers = asker.answer([asker.prepare("frame", frame.picture, frame.size)], options=options)[0]
-        told.looked, told.dropped = told.looked + 1, camera.dropped
-        yield Moment(frame.number, frame.time, answers.answers, answers.ms), frame.picture
+    try:
+        for frame in camera:
+            answers = asker.answer([asker.prepare("frame", frame.picture, frame.size)], options=options)[0]
+            told.looked, told.dropped = told.looked + 1, camera.dropped
+            yield Moment(frame.number, frame.time, answers.answers, answers.ms), frame.picture
+    except KeyboardInterrupt:
+        return  # how one ends a camera: what was counted is said, and what was drawn is kept
 
 
 def highlights(

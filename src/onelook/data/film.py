@@ -1,14 +1,13 @@
-"""Frames of films, of folders of pictures and of cameras, decoded in a thread of their own and shrunk while they are decoded.
+"""Frames of films, and of folders of pictures as films, decoded in a thread of their own and shrunk while they are decoded.
 
 Through PyAV, whose wheels bring FFmpeg (with x264 and x265, which are GPL). A film's frames are known by their timestamps before one is
 decoded, so films of any frame rate are right, and frames that are not wanted are skipped.
 
-    python -c "from onelook.video.source import Film; film = Film.open('film.mp4'); print(len(film.times), film.size)"
+    python -c "from onelook.data.film import Film; film = Film.open('film.mp4'); print(len(film.times), film.size)"
 """
 
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ Item = TypeVar("Item")
 AHEAD = 16  # frames that are decoded before they are asked for
 SEEK = 8.0  # seconds between two wanted frames from which on the film is not decoded through
 FOLDER_RATE = 1.0  # pictures of a folder that stand for a second
-SHORTEST, LONGEST_PAUSE = 0.5, 8.0  # seconds until a camera that is gone is tried again, doubled each time
 NETWORK = {"rtsp_transport": "tcp", "timeout": "5000000", "rw_timeout": "5000000"}  # microseconds
 
 
@@ -72,8 +70,8 @@ class Film:
             return _folder(path)
         if not path.exists():
             raise FilmError(f"{path}: no such film")
-        with _opened(str(path)) as container:
-            stream = _video(container, str(path))
+        with open_container(str(path)) as container:
+            stream = video_stream(container, str(path))
             pts: list[int] = []
             cut_short = ""
             try:
@@ -130,8 +128,8 @@ class Film:
             return
         wanted, numbers_of = iter(numbers), {pts: number for number, pts in enumerate(self.pts)}
         number = next(wanted, None)
-        with _opened(str(self.path)) as container:
-            stream = _video(container, str(self.path))
+        with open_container(str(self.path)) as container:
+            stream = video_stream(container, str(self.path))
             stream.thread_type = "AUTO"
             at = 0.0
             while number is not None:
@@ -163,73 +161,6 @@ def picture_of(frame: Any, least: int | None = None) -> Image.Image:
     picture: Image.Image = frame.to_image(**size, interpolation="AREA") if size else frame.to_image()
     turn = int(frame.rotation)
     return picture.rotate(turn, expand=True) if turn % 360 else picture
-
-
-class Camera:
-    """A camera or a stream: the newest frame only, however slowly they are taken; comes back by itself after a break.
-
-    Times are seconds since the first frame, by the stream's clock where it has one. Iteration ends with ``stop``, or after ``seconds``
-    without a frame.
-    """
-
-    def __init__(self, address: str, seconds: float = 60.0, least: int | None = None) -> None:
-        self.address, self.seconds, self.least = address, seconds, least
-        self.dropped = self.breaks = 0
-        self._newest: Frame | None = None
-        self._fresh, self._ended = threading.Condition(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="onelook-camera", daemon=True)
-
-    def __iter__(self) -> Iterator[Frame]:
-        self._thread.start()
-        try:
-            while not self._ended.is_set():
-                with self._fresh:
-                    if not self._fresh.wait_for(lambda: self._newest is not None or self._ended.is_set(), self.seconds):
-                        raise FilmError(f"{self.address}: no frame for {self.seconds:g} seconds")
-                    frame, self._newest = self._newest, None
-                if frame is not None:
-                    yield frame
-        finally:
-            self.stop()
-
-    def stop(self) -> None:
-        """End it."""
-        self._ended.set()
-        with self._fresh:
-            self._fresh.notify_all()
-
-    def _run(self) -> None:
-        pause, number, first, offset = SHORTEST, 0, time.monotonic(), 0.0
-        while not self._ended.is_set():
-            try:
-                with _opened(self.address, live=True) as container:
-                    stream, begun = _video(container, self.address), None
-                    for decoded in container.decode(stream):
-                        if self._ended.is_set():
-                            return
-                        at = time.monotonic() - first if decoded.time is None else float(decoded.time)
-                        if begun is None:
-                            begun, offset = at, time.monotonic() - first if number else 0.0
-                        picture = picture_of(decoded, self.least)
-                        size = (decoded.width, decoded.height) if decoded.rotation % 180 == 0 else (decoded.height, decoded.width)
-                        self._put(Frame(number, at - begun + offset, picture, size))
-                        number, pause = number + 1, SHORTEST
-            except (av.FFmpegError, OSError, FilmError):
-                pass
-            self.breaks += 1
-            self._ended.wait(pause)
-            pause = min(LONGEST_PAUSE, 2 * pause)
-
-    def _put(self, frame: Frame) -> None:
-        with self._fresh:
-            self.dropped += self._newest is not None
-            self._newest = frame
-            self._fresh.notify()
-
-
-def is_live(source: str) -> bool:
-    """Whether a source is a camera or a stream rather than a film."""
-    return "://" in source or source.startswith("/dev/video")
 
 
 def in_thread(make: Callable[[], Iterator[Item]], depth: int = AHEAD) -> Iterator[Item]:
@@ -271,8 +202,8 @@ def in_thread(make: Callable[[], Iterator[Item]], depth: int = AHEAD) -> Iterato
         thread.join()
 
 
-def _opened(name: str, live: bool = False) -> Any:
-    """A container. Raises FilmError."""
+def open_container(name: str, live: bool = False) -> Any:
+    """A film's or a stream's container. Raises FilmError."""
     try:
         return av.open(name, options=dict(NETWORK) if live and "://" in name else {}, timeout=10.0 if live else None)
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -280,7 +211,8 @@ def _opened(name: str, live: bool = False) -> Any:
         raise FilmError(f"{name}: not a film that can be read ({reason}); it may be cut short") from error
 
 
-def _video(container: Any, name: str) -> Any:
+def video_stream(container: Any, name: str) -> Any:
+    """The pictures in a container. Raises FilmError where there are none."""
     if not container.streams.video:
         raise FilmError(f"{name}: there are no pictures in it, only {', '.join(s.type for s in container.streams) or 'nothing'}")
     stream = container.streams.video[0]
@@ -291,9 +223,9 @@ def _video(container: Any, name: str) -> Any:
 
 def _turn_of(path: str) -> int:
     """Degrees by which a film's first frame must be turned."""
-    with _opened(path) as container:
+    with open_container(path) as container:
         try:
-            frame = next(container.decode(_video(container, path)), None)
+            frame = next(container.decode(video_stream(container, path)), None)
         except av.FFmpegError as error:
             raise FilmError(f"{path}: holds no frame that can be read ({error})") from error
         return 0 if frame is None else int(frame.rotation)
