@@ -390,6 +390,10 @@ def test_readme_commands(run: Run, photos: Path, trained: Path, tmp_path: Path, 
         Path("zones.json").write_text('{"lines": {"gate": [[60, 0], [60, 90]]}}')
     if "film.mp4" in line:
         write_film(tmp_path / "film.mp4", [(WALL, 30), (FLOWER, 30)])
+    if "game." in line:
+        write_film(tmp_path / "game.mp4", [(WALL, 100), (FLOWER, 100)])
+        Path("game.csv").write_text("start,end,label\n" + "".join(f"{t},{t}.9,{'dunk' if t < 4 else 'other'}\n" for t in range(8)))
+        assert "train" in line or run("train", "game.csv", "--freeze", "all")[0] == 0
     if " serve " in line:  # started and stopped
         monkeypatch.setattr(Server, "run", lambda self, ready: (ready(), self.pool.close(), self.socket.close()))
         other = Model.load(trained)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -60,6 +61,36 @@ def test_from_enrolment_to_forgetting(places: tuple[Path, Path], tmp_path: Path,
     run("enroll", tmp_path / "h.gallery", "guest", folder / "p1" / "1_0.png", *encoder)
     assert run("merge", gallery, tmp_path / "h.gallery")[0] == 0
     assert "guest" in run("list", gallery)[1]
+
+
+def test_who_is_when_in_a_film(places: tuple[Path, Path], tmp_path: Path, run: Run) -> None:
+    folder, model = places
+    encoder = ("--encoder", f"{model}:who")
+    run("enroll", tmp_path / "g.gallery", folder, *encoder, "-q")
+    with av.open(str(tmp_path / "party.mkv"), "w") as out:
+        stream = out.add_stream("libx264", rate=4, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 96, 96, "yuv444p"
+        for number in range(40):
+            who = 3 if number < 16 or number >= 32 else 1  # p3 for four seconds, p1 for four, p3 for two
+            stream_frame = av.VideoFrame.from_image(Image.open(folder / f"p{who}" / f"{who}_{number % 5}.png").convert("RGB"))
+            for packet in stream.encode(stream_frame):
+                out.mux(packet)
+        for packet in stream.encode():
+            out.mux(packet)
+    code, out, err = run("identify", tmp_path / "g.gallery", tmp_path / "party.mkv", *encoder, "--json", "--draw", tmp_path / "d")
+    assert code == 0, err
+    *frames, last = map(json.loads, out.splitlines())
+    assert [frame["time"] for frame in frames] == [number / 2 for number in range(20)]
+    found = [(one["name"], one["start"], one["end"], one["frames"]) for one in last["appearances"]]
+    assert found == [("p3", 0.0, 3.5, 8), ("p1", 4.0, 7.5, 8), ("p3", 8.0, 9.5, 4)]
+    assert len(list((tmp_path / "d").glob("party-*.png"))) == 20
+    out = run("identify", tmp_path / "g.gallery", tmp_path / "party.mkv", *encoder, "--every", "8")[1]
+    assert "p3 from 0:00.0 to 0:02.0, in 2 frames" in out
+    (tmp_path / "no.mp4").write_bytes(b"no film")
+    code, out, _ = run("identify", tmp_path / "g.gallery", tmp_path / "no.mp4", folder / "p3" / "3_1.png", *encoder)
+    assert code == 3
+    assert "not a film that can be read" in out
+    assert run("identify", tmp_path / "g.gallery", tmp_path / "party.mkv", *encoder, "--every", "x")[0] == 2
 
 
 def test_predict_says_who_beside_the_other_answers(

@@ -8,6 +8,7 @@ import typer
 from onelook.cli.options import Json, Quiet, Report, done, emit, progress, say, table
 
 if TYPE_CHECKING:
+    from onelook.faces.appearances import Appearances
     from onelook.faces.threshold import Threshold
 
 app = typer.Typer(help="Whose face, or which one: enrol, verify, identify, judge, crop, blur (extra: faces).", no_args_is_help=True)
@@ -53,36 +54,59 @@ def enroll(
 @app.command()
 def identify(
     gallery: GalleryFile,
-    items: Annotated[list[str], typer.Argument(metavar="PATH...", help="Pictures, folders, globs.")],
+    items: Annotated[list[str], typer.Argument(metavar="PATH...", help="Pictures, folders, globs, films.")],
     far: Far = 0.001,
     encoder: Encoder = "dlib",
     largest: Largest = False,
+    every: Annotated[str, typer.Option("--every", metavar="0.5s|N", help="Which frames of films.")] = "0.5s",
     draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Write pictures with boxes and names here.")] = None,
     json: Json = False,
 ) -> None:
-    """Say who is in each picture, or that it is nobody who is enrolled.
+    """Say who is in each picture, or that it is nobody who is enrolled; of films, too, who is when.
 
     Example: onelook faces identify people.gallery party.jpg --draw drawn/
     """
     from onelook.answers.canvas import save_picture
+    from onelook.faces.appearances import Appearances
+    from onelook.video.asked import Asked
     from onelook.workflows.faces import Identifier
 
+    Asked(every).check()
     failed = 0
+    when: dict[Path, Appearances] = {}
     with Identifier.open(gallery, rate=far, encoder=encoder, progress=progress(json)) as ask:
         if not json:
             _say_threshold(ask.threshold, ask.gallery.identities())
             if ask.gallery.recall is not None:
                 say(f"{len(ask.gallery)} vectors by an index, which finds the nearest in {ask.gallery.recall:.1%} of cases (measured)")
-        for found in ask(items, largest):
+        for found in ask(items, largest, every):
             failed += found.error is not None
             if json:
                 emit(found.to_json())
             else:
-                say(f"{found.path}: {found.people}" if found.error is None else found.error)
+                said = f"{found.path}{found.at}: {found.people}"
+                say(said if found.error is None else found.error)
+            if found.time is not None:
+                when.setdefault(found.path, Appearances()).add(found.time, found.people.faces)
             if draw is not None and found.error is None:
-                save_picture(found.draw(), draw / f"{found.path.stem}.png")
+                save_picture(found.draw(), draw / f"{found.path.stem}{found.at.replace(' ', '-')}.png")
+    for path, seen in when.items():
+        _say_appearances(path, seen, json)
     if failed:
         raise typer.Exit(3)
+
+
+def _say_appearances(film: Path, seen: "Appearances", json: bool) -> None:
+    """Who is when in a film."""
+    from onelook.workflows.video import clock
+
+    if json:
+        emit({"film": str(film), "appearances": [one.to_json() for one in seen.found]})
+        return
+    for one in seen.found:
+        say(f"{film}: {one.name} from {clock(one.start)} to {clock(one.end)}, in {one.frames} frames")
+    if not seen.found:
+        say(f"{film}: nobody who is enrolled")
 
 
 def _say_threshold(limit: "Threshold", count: int) -> None:

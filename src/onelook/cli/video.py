@@ -83,6 +83,7 @@ def watch(
         return
     if every is None and (out is not None or track or count is not None):
         asked = replace(asked, every=None)
+    film = source if "://" in source else str(Path(source).resolve())
     with ExitStack() as stack:
         table = stack.enter_context(TableFile(csv)) if csv is not None else None
         lines = stack.enter_context(_lines(events)) if events is not None else None
@@ -92,7 +93,7 @@ def watch(
             elif not quiet:
                 say(f"{moment.time:.2f} s: " + "; ".join(f"{name} {answer}" for name, answer in moment.answers.items()))
             if lines is not None:
-                lines.write(_json(moment.to_json()))
+                lines.write(_json({"film": film} | moment.to_json()))
             if table is not None:
                 table.add(moment)
     _remarks(told.remarks)
@@ -163,7 +164,8 @@ def match(
 
 
 def _asked(every: str | None, start: float, end: float | None, conf: float | None = None, smooth: float = 0.0) -> "Asked":
-    from onelook.video.asked import EVERY, Asked
+    from onelook.data.film import EVERY
+    from onelook.video.asked import Asked
 
     asked = Asked(every or EVERY, start, end, smooth, conf)
     asked.check()

@@ -24,6 +24,7 @@ from onelook.data.pictures import files_in, is_picture, open_picture, picture_si
 from onelook.errors import PictureError, UnreadableError
 
 Item = TypeVar("Item")
+EVERY = "0.5s"  # between frames that are asked about, where nobody says
 AHEAD = 16  # frames that are decoded before they are asked for
 SEEK = 8.0  # seconds between two wanted frames from which on the film is not decoded through
 FOLDER_RATE = 1.0  # pictures of a folder that stand for a second

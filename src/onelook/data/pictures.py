@@ -149,6 +149,11 @@ def is_picture(file: Path) -> bool:
     return suffix in SUFFIXES or (suffix in PHONE and _reads_heic())
 
 
+def is_film(file: Path | str) -> bool:
+    """Whether a file's name says that it is a film."""
+    return Path(file).suffix.lower() in FILMS
+
+
 def why_no_picture(file: Path) -> str:
     """Why a file is not taken for a picture."""
     if file.suffix.lower() in PHONE:
@@ -178,7 +183,7 @@ def refuse_elsewhere(name: str) -> None:
     """Raise PictureError for an address or a film, saying what to do."""
     if "://" in name:
         raise PictureError(f"{name}: nothing is fetched from the network; save the picture and give its path")
-    if Path(name).suffix.lower() in FILMS:
+    if is_film(name):
         raise PictureError(f"{name}: films are not read here; ask it as one: onelook video {name} --model FILE")
 
 

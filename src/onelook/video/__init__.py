@@ -1,1 +1,1 @@
-"""Models that watch films and cameras: answers over time (``watch``), smooth, followed and counted; shots, highlights, a summary, matches."""
+"""Models that watch films and cameras: answers over time, followed and counted things, shots, highlights, a summary, matches."""

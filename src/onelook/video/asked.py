@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from onelook.data.film import EVERY
 from onelook.errors import OnelookError
-
-EVERY = "0.5s"  # between frames where nobody says
 
 
 @dataclass(frozen=True)

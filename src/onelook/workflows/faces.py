@@ -8,14 +8,16 @@ for found in faces.identify("people.gallery", ["party.jpg"]):
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from onelook.answers.people import Named, People
-from onelook.data.pictures import files_in, find_pictures, is_picture, open_picture, read_bytes
+from onelook.data.film import EVERY, Film, FilmError
+from onelook.data.pictures import files_in, find_pictures, is_film, is_picture, open_picture, read_bytes
 from onelook.data.readers.table import read_rows
 from onelook.errors import DataError, PictureError
 from onelook.faces.evaluate import NOBODY, Seen, by_tag, fold_accuracy, protocol, read_pairs
@@ -52,23 +54,31 @@ class Enrolled:
 
 @dataclass(frozen=True)
 class Identified:
-    """Who is in a picture; ``error``: why it cannot be said."""
+    """Who is in a picture; ``error``: why it cannot be said. ``time``: of a film's frame in seconds, ``picture``: that frame."""
 
     path: Path
     people: People = People(())
     error: str | None = None
+    time: float | None = None
+    picture: Image.Image | None = field(default=None, repr=False, compare=False)
 
     @property
     def faces(self) -> tuple[Named, ...]:
         """Everybody in it."""
         return self.people.faces
 
+    @property
+    def at(self) -> str:
+        """The moment of a film's frame, in words behind its name."""
+        return "" if self.time is None else f" {self.time:.2f}s"
+
     def to_json(self) -> Facts:
-        return {"path": str(self.path)} | ({"error": self.error} if self.error is not None else self.people.to_json())
+        time = {} if self.time is None else {"time": round(self.time, 6)}
+        return {"path": str(self.path), **time} | ({"error": self.error} if self.error is not None else self.people.to_json())
 
     def draw(self) -> Image.Image:
         """The picture with everybody's box and name."""
-        return self.people.draw(open_picture(self.path))
+        return self.people.draw(self.picture or open_picture(self.path))
 
 
 def enroll(
@@ -159,13 +169,22 @@ class Identifier:
     def __exit__(self, *_: object) -> None:
         self.gallery.close()
 
-    def __call__(self, items: Iterable[Path | str], pick_largest: bool = False) -> Iterator[Identified]:
-        """Who is in each picture, in order, lazily."""
-        for path in find_pictures(items):
-            try:
-                yield Identified(path, self.people(open_picture(path), pick_largest))
-            except PictureError as error:
-                yield Identified(path, error=str(error))
+    def __call__(self, items: Iterable[Path | str], pick_largest: bool = False, every: str = EVERY) -> Iterator[Identified]:
+        """Who is in each picture, and in the frames of films (one ``every`` "0.5s", or every "5"), in order, lazily."""
+        for films, some in groupby(items, is_film):
+            for path in map(Path, some) if films else find_pictures(some):
+                try:
+                    if films:
+                        yield from self._filmed(path, pick_largest, every)
+                    else:
+                        yield Identified(path, self.people(open_picture(path), pick_largest))
+                except (PictureError, FilmError) as error:
+                    yield Identified(path, error=str(error))
+
+    def _filmed(self, path: Path, pick_largest: bool, every: str) -> Iterator[Identified]:
+        film = Film.open(path)
+        for frame in film.frames(film.chosen(every)):
+            yield Identified(path, self.people(frame.picture, pick_largest), time=frame.time, picture=frame.picture)
 
     def people(self, picture: Image.Image, pick_largest: bool = False) -> People:
         """Who is in an upright RGB picture."""

@@ -16,6 +16,7 @@ from onelook.data.readers import (
     labelme,
     masks,
     object_table,
+    stretches,
     supervisely,
     table,
     via,
@@ -26,6 +27,7 @@ from onelook.data.readers import (
 from onelook.data.readers.request import Reader, Request
 
 READERS: tuple[Reader, ...] = (
+    stretches.READER,
     object_table.NAMED,
     joints.READER,
     coco.READER,
