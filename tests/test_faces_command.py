@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,6 +12,7 @@ from onelook.workflows.train import train
 from tests.conftest import write_places
 
 from .conftest import Run
+from .test_video import film_of
 
 
 @pytest.fixture
@@ -67,16 +67,8 @@ def test_who_is_when_in_a_film(places: tuple[Path, Path], tmp_path: Path, run: R
     folder, model = places
     encoder = ("--encoder", f"{model}:who")
     run("enroll", tmp_path / "g.gallery", folder, *encoder, "-q")
-    with av.open(str(tmp_path / "party.mkv"), "w") as out:
-        stream = out.add_stream("libx264", rate=4, options={"crf": "1"})
-        stream.width, stream.height, stream.pix_fmt = 96, 96, "yuv444p"
-        for number in range(40):
-            who = 3 if number < 16 or number >= 32 else 1  # p3 for four seconds, p1 for four, p3 for two
-            stream_frame = av.VideoFrame.from_image(Image.open(folder / f"p{who}" / f"{who}_{number % 5}.png").convert("RGB"))
-            for packet in stream.encode(stream_frame):
-                out.mux(packet)
-        for packet in stream.encode():
-            out.mux(packet)
+    who = [3] * 16 + [1] * 16 + [3] * 8  # p3 for four seconds, p1 for four, p3 for two
+    film_of(tmp_path / "party.mkv", [folder / f"p{one}" / f"{one}_{number % 5}.png" for number, one in enumerate(who)])
     code, out, err = run("identify", tmp_path / "g.gallery", tmp_path / "party.mkv", *encoder, "--json", "--draw", tmp_path / "d")
     assert code == 0, err
     *frames, last = map(json.loads, out.splitlines())

@@ -1,6 +1,8 @@
 """Films: the right frames at the right times, answers that are kept, cuts to the frame, stretches, and what cannot be read."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -21,7 +23,9 @@ from onelook.answers.labels import Label, Labels, Values
 from onelook.asker import Asker
 from onelook.data import film as source
 from onelook.data.film import Film, FilmError, in_thread
+from onelook.data.pictures import open_picture, picture_size
 from onelook.errors import OnelookError
+from onelook.video import camera as cameras
 from onelook.video.asked import Asked
 from onelook.video.camera import Camera
 from onelook.video.shots import Shot, find_shots
@@ -55,6 +59,20 @@ def write_film(
                 for packet in stream.encode(frame):
                     out.mux(packet)
                 number += 1
+        for packet in stream.encode():
+            out.mux(packet)
+
+
+def film_of(path: Path, pictures: Sequence[Path], rate: int = 4) -> None:
+    """A film whose frames are pictures, as good as unchanged; all are brought to the first one's size."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=rate, options={"crf": "1"})
+        stream.width, stream.height = (side // 2 * 2 for side in picture_size(pictures[0]))
+        stream.pix_fmt = "yuv444p"
+        for file in pictures:
+            picture = open_picture(file).resize((stream.width, stream.height))
+            for packet in stream.encode(av.VideoFrame.from_image(picture)):
+                out.mux(packet)
         for packet in stream.encode():
             out.mux(packet)
 
@@ -253,6 +271,23 @@ class TestWatching:
         with pytest.raises(OnelookError, match=r"drawn.xyz: cannot be written as a film"):
             list(watch(str(film), asker, Asked("25"), out=tmp_path / "drawn.xyz"))
         assert {path.name for path in tmp_path.iterdir()} - {"cache"} <= {"drawn.mp4"}
+
+    def test_a_disk_that_fills_leaves_the_old_film(self, run: Run, film: Path, file: Path, tmp_path: Path) -> None:
+        """A bound on the size of files stands for the disk's end."""
+        out = tmp_path / "drawn.mp4"
+        out.write_bytes(b"what was there")
+        code = (
+            "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, -1)); from onelook.cli import main; main(sys.argv[1:])"
+        )
+        assert run("video", film, "--model", file, "--every", "1", "-q")[0] == 0  # so that the looks are there
+        words = ["video", film, "--model", file, "--every", "1", "--out", out, "-q"]
+        ended = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
+        assert ended.returncode == 2, ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert f"{out}: cannot be written (File too large)" in ended.stderr
+        assert out.read_bytes() == b"what was there"
+        assert list(tmp_path.glob(".partial*")) == []
 
     def test_smoothing(self) -> None:
         def said(seconds: float, p: float) -> Moment:
@@ -478,6 +513,19 @@ class TestCamera:
         assert camera.breaks >= 2
         assert camera.dropped > 0
         assert times == sorted(times)
+
+    def test_times_of_a_stream(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its own stamps, whatever they begin with, also where the first frame has none; after a break what has passed."""
+        now = [100.0]
+        monkeypatch.setattr(cameras, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        clock = cameras._Clock()
+        said = [clock(None), clock(7.04), clock(7.08)]
+        assert said == pytest.approx([0.0, 0.001, 0.04], abs=1e-6)
+        now[0] = 103.0
+        assert clock(9.04) == pytest.approx(2.0)
+        clock.restart()
+        now[0] = 110.0
+        assert [clock(0.0), clock(0.5)] == pytest.approx([10.0, 10.5])
 
     def test_nothing_there(self) -> None:
         with pytest.raises(FilmError, match=r"no frame for 0\.3 seconds"):

@@ -16,10 +16,12 @@ from onelook.data.pictures import open_picture
 from onelook.data.split import by_class, split
 from onelook.errors import PictureError
 from onelook.faces import finder
+from onelook.faces.appearances import Appearances
 from onelook.faces.attributes import AttributeReader
 from onelook.faces.evaluate import Seen, protocol
 from onelook.faces.landmarks import square_of
 from onelook.workflows.faces import enroll, identify, look_at_people, verify
+from tests.test_video import film_of
 
 from .test_real_pictures import need
 
@@ -112,12 +114,28 @@ def test_without_centerface_dlibs_gradients_find_faces(seen: Seen, tmp_path: Pat
     assert found.faces[0].name == "somebody"
 
 
+def test_who_is_when_in_a_film(seen: Seen, tmp_path: Path) -> None:
+    """Three people of ORL, three pictures of each enrolled, seven others of each one after the other in a film."""
+    people = sorted(path for path in need("att_orl").iterdir() if path.is_dir())[:3]
+    for person in people:
+        enroll(tmp_path / "g", sorted(person.iterdir())[:3], name=person.name, pick_largest=True)
+    film_of(tmp_path / "film.mp4", [picture for person in people for picture in sorted(person.iterdir())[3:]], rate=1)
+    found = Appearances()
+    for one in identify(tmp_path / "g", [tmp_path / "film.mp4"]):
+        assert one.time is not None
+        found.add(one.time, one.faces)
+    known = [one for one in found.found if one.frames > 1]
+    assert [one.name for one in known] == [person.name for person in people]
+    assert all(one.frames >= 6 and one.end - one.start >= 5 for one in known)
+
+
 def test_every_command_of_the_guide(seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names = sorted(need("lfw_small").iterdir())[:8]
     for folder, called in zip(names, ["ada", *[path.name for path in names[1:]]], strict=True):
         shutil.copytree(folder, tmp_path / "people" / called)
     shutil.copy(sorted((tmp_path / "people" / "ada").iterdir())[0], "photo.jpg")
+    film_of(tmp_path / "party.mp4", sorted((tmp_path / "people" / "ada").iterdir()))
     blocks = re.findall(r"```bash\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
     commands = [line for line in lines if line.startswith("onelook ")]

@@ -11,7 +11,8 @@ import av
 
 from onelook.data.film import FilmError, Frame, open_container, picture_of, video_stream
 
-SHORTEST, LONGEST_PAUSE = 0.5, 8.0  # seconds until a camera that is gone is tried again, doubled each time
+SHORTEST, LONGEST_PAUSE = 0.5, 4.0  # seconds until a camera that is gone is tried again, doubled each time
+TICK = 0.001  # seconds between two frames at least
 
 
 class Camera:
@@ -48,20 +49,17 @@ class Camera:
             self._fresh.notify_all()
 
     def _run(self) -> None:
-        pause, number, first, offset = SHORTEST, 0, time.monotonic(), 0.0
+        pause, number, clock = SHORTEST, 0, _Clock()
         while not self._ended.is_set():
             try:
                 with open_container(self.address, live=True) as container:
-                    stream, begun = video_stream(container, self.address), None
-                    for decoded in container.decode(stream):
+                    clock.restart()
+                    for decoded in container.decode(video_stream(container, self.address)):
                         if self._ended.is_set():
                             return
-                        at = time.monotonic() - first if decoded.time is None else float(decoded.time)
-                        if begun is None:
-                            begun, offset = at, time.monotonic() - first if number else 0.0
                         picture = picture_of(decoded, self.least)
                         size = (decoded.width, decoded.height) if decoded.rotation % 180 == 0 else (decoded.height, decoded.width)
-                        self._put(Frame(number, at - begun + offset, picture, size))
+                        self._put(Frame(number, clock(decoded.time), picture, size))
                         number, pause = number + 1, SHORTEST
             except (av.FFmpegError, OSError, FilmError):
                 pass
@@ -74,6 +72,29 @@ class Camera:
             self.dropped += self._newest is not None
             self._newest = frame
             self._fresh.notify()
+
+
+class _Clock:
+    """Seconds since a camera's first frame: by the stream's own stamps, by this machine's clock where it has none and over breaks."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+        self._begun: float | None = None
+        self._last = -TICK
+
+    def restart(self) -> None:
+        """The stream begins again, perhaps with other stamps."""
+        self._begun = None
+
+    def __call__(self, stamp: float | None) -> float:
+        """The time of a frame that has just come; always later than the one before."""
+        now = time.monotonic()
+        self._first = now if self._first is None else self._first
+        passed = now - self._first
+        if stamp is not None and self._begun is None:
+            self._begun = stamp - passed
+        self._last = max(self._last + TICK, passed if stamp is None or self._begun is None else stamp - self._begun)
+        return self._last
 
 
 def is_live(source: str) -> bool:

@@ -32,7 +32,7 @@ def whole(path: Path) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except av.FFmpegError as error:
-        raise DiskError(f"{path}: cannot be written ({error}); name an .mp4, and free some room") from error
+        raise DiskError(f"{path}: cannot be written ({error.strerror or error}); name an .mp4, and free some room") from error
     except OSError as error:
         raise DiskError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
