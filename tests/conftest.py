@@ -4,10 +4,13 @@ The photographs are crops of the two that scikit-learn ships (china.jpg, flower.
 """
 
 import csv
+import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from shutil import which
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each of the processes that share the tests; read when torch is imported
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -68,6 +71,30 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("photos")
     write_crops(root, 24)
     return root
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Callable[[str], str]:
+    """Drive headless Chromium: JavaScript that has ``page`` (of puppeteer) -> what it prints. Skips where there is no Chromium or npm."""
+    chromium, npm, node = which("chromium"), which("npm"), which("node")
+    if chromium is None or npm is None or node is None:
+        pytest.skip("no chromium or npm here")
+    subprocess.run([npm, "install", "--no-save", "--ignore-scripts", "puppeteer-core"], cwd=tmp_path, check=True, capture_output=True)
+
+    def drive(script: str) -> str:
+        (tmp_path / "drive.mjs").write_text(
+            f"""import puppeteer from "puppeteer-core";
+            const browser = await puppeteer.launch({{ executablePath: {json.dumps(chromium)}, args: ["--no-sandbox", "--disable-gpu"] }});
+            const page = await browser.newPage();
+            page.on("pageerror", (error) => console.error(String(error)));
+            try {{ {script} }} finally {{ await browser.close(); }}"""
+        )
+        ended = subprocess.run([node, "drive.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert ended.returncode == 0, ended.stderr
+        assert not ended.stderr
+        return ended.stdout
+
+    return drive
 
 
 def small_model(photos: Path) -> Model:

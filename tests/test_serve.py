@@ -9,11 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
-from shutil import which
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -26,6 +26,7 @@ from onelook import Geometry, Model
 from onelook.asker import Asker
 from onelook.cli import main
 from onelook.errors import HeadError, OnelookError
+from onelook.serve import run as serving
 from onelook.serve.app import Limits, make_app
 from onelook.serve.pool import Busy, Job, Pool, probe
 from onelook.serve.run import Server
@@ -344,21 +345,69 @@ class TestServer:
 
 
 @pytest.mark.slow
-def test_the_start_page_answers_in_a_browser(file: Path, photos: Path, tmp_path: Path) -> None:
-    """Headless Chromium on the real server: the heads are named."""
-    chromium = which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium here")
+def test_the_start_page_answers_in_a_browser(file: Path, photos: Path, tmp_path: Path, browser: Callable[[str], str]) -> None:
+    """Headless Chromium on the real server: the heads are named, and a picture that is dropped is answered like by predict."""
+    photo = next(photos.rglob("flower*.png"))
+    (expected,) = Model.load(file).predict(photo)
     server = Server([file], port=0)
     ready = threading.Event()
     thread = threading.Thread(target=server.run, args=(ready.set,))
     thread.start()
     assert ready.wait(30)
-    words = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=5000"]
-    said = subprocess.run([*words, "--dump-dom", server.address], capture_output=True, text=True, timeout=90, check=True).stdout
-    server.stop()
-    thread.join(30)
-    assert "Asks kind (classify, 2 classes)" in said
+    try:
+        said = browser(f"""
+            const others = [], text = (where) => page.$eval(where, (one) => one.textContent);
+            page.on("request", (request) => others.push(request.url()));
+            await page.goto({json.dumps(server.address)});
+            await page.waitForFunction(() => document.querySelector("#heads").textContent.includes("Asks"));
+            const drop = (content, name) => page.evaluate((content, name) => {{
+                const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+                const taken = new DataTransfer();
+                taken.items.add(new File([bytes], name, {{ type: "image/png" }}));
+                dispatchEvent(new DragEvent("drop", {{ dataTransfer: taken, cancelable: true }}));
+            }}, content, name);
+            await drop({json.dumps(base64.b64encode(photo.read_bytes()).decode())}, "flower.png");
+            await page.waitForSelector("#answers pre");
+            await drop({json.dumps(base64.b64encode(b"no picture").decode())}, "no.png");
+            await page.waitForSelector("#answers .error");
+            console.log(JSON.stringify({{
+                heads: await text("#heads"), answer: await text("#answers pre"), error: await text("#answers .error"), others,
+            }}));
+        """)
+    finally:
+        server.stop()
+        thread.join(30)
+    told = json.loads(said)
+    assert "Asks kind (classify, 2 classes)" in told["heads"]
+    assert json.loads(told["answer"])["answers"] == json.loads(json.dumps(expected.to_json()["answers"]))
+    assert "not a picture" in told["error"]
+    assert all(url.startswith((server.address, "blob:")) for url in told["others"])
+
+
+def test_slow_heads_are_not_waited_for(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that sends nothing, one that sends half a head, and one that does so after an answer are closed; others go on."""
+    monkeypatch.setattr(serving, "HEAD", 0.5)
+    server = Server([file], port=0)
+    ready = threading.Event()
+    thread = threading.Thread(target=server.run, args=(ready.set,))
+    thread.start()
+    assert ready.wait(30)
+    try:
+        silent, half, second = (socket.create_connection(("127.0.0.1", server.port), 5) for _ in range(3))
+        half.sendall(b"GET /healthz HTTP/1.1\r\nHost: ")
+        second.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert b"200 OK" in second.recv(10_000)
+        second.sendall(b"GET /he")
+        for connection in (silent, half, second):
+            said = b""
+            while part := connection.recv(10_000):
+                said += part
+            assert b"408" in said
+            connection.close()
+        assert urlopen(f"{server.address}/healthz").status == 200
+    finally:
+        server.stop()
+        thread.join(30)
 
 
 def test_ctrl_c_ends_the_command_with_zero(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 onelook serve mine.onelook --port 8000
 """
 
+import asyncio
 import os
 import secrets
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import uvicorn
 from PIL import Image
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from onelook.asker import Asker
 from onelook.errors import OnelookError
@@ -22,7 +24,8 @@ from onelook.serve.app import HERE, Limits, make_app
 from onelook.serve.pool import Pool
 
 LOOK_AGAIN = 1.0  # seconds until files are looked at for changes again
-OPEN, KEEP_ALIVE, STOP = 256, 5, 30  # connections at once; seconds that an idle one is kept, and that the last answers may take
+OPEN = 256  # connections at once
+HEAD, KEEP_ALIVE, STOP = 10, 5, 30  # seconds: for a request's head to come, that an idle connection is kept, for the last answers
 
 
 class Server:
@@ -46,7 +49,8 @@ class Server:
             raise
         app = make_app(self.pool, self.describe, limits=limits, token=token)
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, limit_concurrency=OPEN, timeout_keep_alive=KEEP_ALIVE,
+            app, http=_Impatient,
+            log_level="warning", access_log=False, server_header=False, limit_concurrency=OPEN, timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=STOP, h11_max_incomplete_event_size=16_384, lifespan="on",
         )  # fmt: skip
         self._server = _Announcing(config)
@@ -110,6 +114,40 @@ class Server:
                 sys.stderr.write(f"onelook: {', '.join(file.name for file in self.files)} loaded again\n")
             except OnelookError as error:
                 sys.stderr.write(f"onelook: {error}; the model that was loaded before goes on answering\n")
+
+
+class _Impatient(H11Protocol):
+    """HTTP that closes connections whose next request has not sent its whole head within ``HEAD`` seconds."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._wait()
+        else:
+            self._stop_waiting()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _wait(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(HEAD, self._give_up)
+
+    def _give_up(self) -> None:
+        self.transport.write(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        self.transport.close()
 
 
 class _Announcing(uvicorn.Server):
