@@ -104,6 +104,19 @@ def small_model(photos: Path) -> Model:
     return model
 
 
+@pytest.fixture(scope="session")
+def kind_model(photos: Path) -> Model:
+    """``small_model``, to be read only."""
+    return small_model(photos)
+
+
+@pytest.fixture(scope="session")
+def kind_file(kind_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("kind") / "mine.onelook"
+    kind_model.save(path)
+    return path
+
+
 def write_crops(root: Path, count: int, offset: int = 0) -> None:
     for name, array in zip(("temple", "flower"), load_sample_images().images, strict=True):
         (root / name).mkdir(parents=True, exist_ok=True)

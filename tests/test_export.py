@@ -30,7 +30,7 @@ from onelook.heads import HEADS
 from onelook.workflows.export import TARGETS, Differs, export
 from tests.contract.test_heads import CASES, make
 
-from .conftest import Run, small_model
+from .conftest import Run
 
 ROOT = Path(__file__).parent.parent
 GRAPHS = [case for case in CASES if not HEADS[case[0]].no_graph]
@@ -38,15 +38,13 @@ FIRST = {method: next(case for case in GRAPHS if case[0] == method) for method, 
 
 
 @pytest.fixture(scope="module")
-def model(photos: Path) -> Model:
-    return small_model(photos)
+def model(kind_model: Model) -> Model:
+    return kind_model
 
 
 @pytest.fixture(scope="module")
-def file(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("export") / "mine.onelook"
-    model.save(path)
-    return path
+def file(kind_file: Path) -> Path:
+    return kind_file
 
 
 def spoilt(graph: Graph) -> None:
@@ -183,11 +181,12 @@ class TestDifferent:
         assert "kind most" in err
 
     @pytest.mark.slow
-    def test_openvino_says_what_the_model_says_by_default(self, tiny: Backbone, tmp_path: Path) -> None:
+    def test_openvino_says_what_the_model_says_by_default(self, tiny: Backbone, model: Model, tmp_path: Path) -> None:
         if find_spec("openvino") is None:
             pytest.skip("openvino is not installed")
         for case in (("unet", "masks", ""), ("fcos", "objects", ""), ("heatmap", "points", "")):
             export(some(tiny, case), "openvino", tmp_path / "head.xml")
+        assert export(model, "openvino", tmp_path / "radial.xml").compared.largest < 1e-4
         assert sys.modules["openvino_telemetry"] is None
 
     def test_boxes(self) -> None:

@@ -31,19 +31,17 @@ from onelook.serve.app import Limits, make_app
 from onelook.serve.pool import Busy, Job, Pool, probe
 from onelook.serve.run import Server
 
-from .conftest import Run, small_model
+from .conftest import Run
 
 
 @pytest.fixture(scope="module")
-def model(photos: Path) -> Model:
-    return small_model(photos)
+def model(kind_model: Model) -> Model:
+    return kind_model
 
 
 @pytest.fixture(scope="module")
-def file(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("serve") / "mine.onelook"
-    model.save(path)
-    return path
+def file(kind_file: Path) -> Path:
+    return kind_file
 
 
 @pytest.fixture(scope="module")

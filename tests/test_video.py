@@ -34,7 +34,7 @@ from onelook.video.watch import Moment, Watcher
 from onelook.video.when import Clip, best, find_clips, parse_when
 from onelook.workflows.video import Watched, highlights, watch
 
-from .conftest import Run, small_model
+from .conftest import Run
 
 WALL, FLOWER = (Image.fromarray(array) for array in load_sample_images().images)
 RATE = 25
@@ -86,10 +86,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def file(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("video") / "mine.onelook"
-    small_model(photos).save(path)
-    return path
+def file(kind_file: Path) -> Path:
+    return kind_file
 
 
 @pytest.fixture

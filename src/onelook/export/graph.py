@@ -20,6 +20,7 @@ from onelook.errors import HeadError
 from onelook.facts import Facts
 from onelook.geometry.placement import PIXELS, Placement
 from onelook.heads.base import AnyHead, Head
+from onelook.heads.pooled import Cancelling
 from onelook.looks.features import summarize, union
 from onelook.model import Model
 
@@ -66,7 +67,11 @@ def graph_of(model: Model, names: Sequence[str], example: Tensor) -> Graph:
         looks = "; ".join(f"{', '.join(group)}: {geometry.mode} {geometry.size}" for geometry, group in model.by_geometry(names).items())
         raise HeadError(f"its heads look at pictures in different ways ({looks}); export those of one way, with --heads")
     graph = Graph(model.backbone, {name: model.head(name) for name in names}, model.geometry_of(names[0]).multiple)
-    return with_fixed_padding(graph.eval(), example)
+    graph = with_fixed_padding(graph.eval(), example)
+    for module in graph.modules():
+        if isinstance(module, Cancelling):
+            module.settle()
+    return graph
 
 
 def facts_of(model: Model, names: Sequence[str], graph: Graph, shape: tuple[int, int] | None) -> Facts:

@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from onelook.export.graph import Graph
 from onelook.export.target import Ask, Target, words
 from onelook.facts import Facts
-from onelook.heads.pooled import Cancelling
 
 
 class LiteRt(Target):
@@ -25,14 +23,10 @@ class LiteRt(Target):
 
     name, suffix, packages, extra = "litert", ".tflite", ("litert_torch", "ai_edge_litert"), "litert"
     one_shape, one_picture, unions = True, True, False
-    why_different = "LiteRT adds up in float32, which radial heads cannot stand; --to onnx does not."
 
     def write(self, graph: Graph, example: Tensor, facts: Facts, path: Path) -> None:
         import litert_torch
 
-        for module in graph.modules():
-            if isinstance(module, Cancelling):
-                module.sums = torch.float32  # it has no float64
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             litert_torch.convert(graph, (example[:1],)).export(str(path))

@@ -7,6 +7,7 @@ as another, so the graph is written in those that it computes itself: an older v
     onelook export mine.onelook --to openvino --out mine.xml
 """
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -22,6 +23,8 @@ from onelook.export.target import Ask, Target, words
 from onelook.facts import Facts
 
 PRECISE = "precise_0"  # the mark of an operation that is not to be computed in fewer bits
+BLOCK = 32  # terms that are added up before blocks of them are
+FEW = 4_000_000  # weights of a layer that are multiplied one by one
 Node = Any  # OpenVINO's own types are known only where it is installed
 
 
@@ -29,7 +32,6 @@ class OpenVino(Target):
     """Two files, ``.xml`` and ``.bin``, for OpenVINO's runtime."""
 
     name, suffix, packages, extra = "openvino", ".xml", ("openvino",), "openvino"
-    why_different = "On processors that multiply bfloat16 OpenVINO computes parts of pooled heads in it; --to onnx does not."
 
     def write(self, graph: Graph, example: Tensor, facts: Facts, path: Path) -> None:
         openvino = runtime()
@@ -117,15 +119,31 @@ def _unsqueeze(node: Node, inputs: list[Any]) -> Node | None:
 
 
 def _matmul(node: Node, inputs: list[Any]) -> Node | None:
-    """With constant weights, of rows: a 1x1 convolution."""
+    """With constant weights, of rows: products that are added up if they are few, else a 1x1 convolution.
+
+    What stands before the last convolution may be computed in bfloat16 where operations are joined to one without their mark.
+    """
     weights = _constant(inputs[1])
     if weights is None or weights.ndim != 2 or len(inputs[0].get_partial_shape()) != 2 or node.get_attributes()["transpose_a"]:
         return None
     if not node.get_attributes()["transpose_b"]:
         weights = weights.T
+    if weights.size <= FEW:
+        return _sum(inputs[0], weights)
     places = _ops().reshape(inputs[0], _ops().constant(np.array([0, -1, 1, 1])), True)
     kernels = _ops().constant(np.ascontiguousarray(weights)[:, :, None, None])
     return _ops().reduce_sum(_ops().convolution(places, kernels, [1, 1], [0, 0], [0, 0], [1, 1]), _ops().constant(np.array([2, 3])), False)
+
+
+def _sum(rows: Any, weights: np.ndarray) -> Node:
+    """Rows (B, n) by weights (k, n), added up in blocks; of the two sums one is a mean, as equal ones in a row are made one."""
+    ops, blocks = _ops(), math.ceil(weights.shape[1] / BLOCK)
+    lacking = blocks * BLOCK - weights.shape[1]
+    filled = ops.pad(rows, ops.constant(np.array([0, 0])), ops.constant(np.array([0, lacking])), "constant")
+    columns = ops.reshape(filled, ops.constant(np.array([0, blocks, BLOCK, 1])), True)
+    factors = BLOCK * np.pad(weights, ((0, 0), (0, lacking))).T.reshape(blocks, BLOCK, -1)
+    terms = ops.multiply(columns, ops.constant(np.ascontiguousarray(factors)))
+    return ops.reduce_sum(ops.reduce_mean(terms, ops.constant(np.array([2])), False), ops.constant(np.array([1])), False)
 
 
 def _max_pool(node: Node, inputs: list[Any]) -> Node | None:

@@ -21,7 +21,7 @@ class Target(ABC):
     """One format. ``name``: of ``--to``; ``suffix``: of its file; ``packages``: what writes and runs it, from the ``extra``.
 
     ``one_shape``: whether all pictures must have one shape; ``one_picture``: whether they are asked about one by one; ``unions``: whether
-    rows of several pictures may stand together, as boxes after suppression do. ``why_different``: what may be behind a file that differs.
+    rows of several pictures may stand together, as boxes after suppression do.
     """
 
     name: ClassVar[str]
@@ -31,7 +31,6 @@ class Target(ABC):
     one_shape: ClassVar[bool] = False
     one_picture: ClassVar[bool] = False
     unions: ClassVar[bool] = True
-    why_different: ClassVar[str] = "Please report it, with the network's name and the heads' methods."
 
     def check_installed(self) -> None:
         """Raise OnelookError naming the extra where a package is missing; nothing is ever installed here."""

@@ -97,7 +97,7 @@ def export(
             if worst is not None:
                 raise Differs(
                     f"{out}: differs from the model, {worst[0]} most: {worst[1]} (allowed: {TOLERANCE:.0e}); the file is not kept. "
-                    f"{target.why_different}"
+                    "Please report it, with the network's name and the heads' methods"
                 )
             eight = _in_eight_bits(loaded, names, path, ask, pixels) if int8 else {}
             ms = _ms(pixels, target.open(path) if int8 else ask)[0]
