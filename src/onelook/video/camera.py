@@ -11,7 +11,7 @@ import av
 
 from onelook.data.film import FilmError, Frame, open_container, picture_of, video_stream
 
-SHORTEST, LONGEST_PAUSE = 0.5, 4.0  # seconds until a camera that is gone is tried again, doubled each time
+SHORTEST, LONGEST_PAUSE = 0.5, 2.0  # seconds until a camera that is gone is tried again, doubled each time
 TICK = 0.001  # seconds between two frames at least
 
 
