@@ -18,6 +18,7 @@ ROOT_FILES = 12  # modules in the root at most
 MOST_FLOORS = 12
 SHARED_BY_HEADS = {
     "base", "context", "pooled", "box_head", "keypoint_head", "pixel_head", "identity_head", "roi_head", "pyramid", "tail", "options",
+    "familiar",
 }  # fmt: skip
 
 

@@ -10,8 +10,10 @@ from PIL import Image
 from onelook import Geometry, Model, read
 from onelook.backbones.backbone import Backbone
 from onelook.data.augment import recipe_by_name, unmirrored
+from onelook.data.readers import joints
 from onelook.data.samples import objects_of, paired_names
 from onelook.errors import HeadError
+from onelook.geometry.limbs import find_limbs
 from onelook.geometry.mirror_pairs import find_pairs
 
 FACE = np.array(
@@ -102,3 +104,42 @@ def test_training_and_test_time_mirror_only_what_is_known(
     else:
         with pytest.raises(HeadError, match="not known which are left and right"):
             list(model.predict(root, tta="flips"))
+
+
+COCO = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist",
+    "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
+)  # fmt: skip
+COCO_SKELETON = (
+    (16, 14), (14, 12), (17, 15), (15, 13), (12, 13), (6, 12), (7, 13), (6, 7), (6, 8), (7, 9), (8, 10), (9, 11), (2, 3), (1, 2), (1, 3),
+    (2, 4), (3, 5), (4, 6), (5, 7),
+)  # fmt: skip
+
+
+class TestLimbs:
+    def test_coco_s_own(self) -> None:
+        """The skeleton of person_keypoints_train2017.json, whose points count from 1."""
+        assert {frozenset(pair) for pair in find_limbs(COCO)} == {frozenset((one - 1, other - 1)) for one, other in COCO_SKELETON}
+
+    def test_leeds_own(self) -> None:
+        """All of LSP's limbs but for the hips and shoulders, which are joined here as well."""
+        ours = {frozenset(pair) for pair in find_limbs(joints.NAMES)}
+        assert {frozenset(pair) for pair in joints.SKELETON} <= ours
+        assert len(ours) == len(joints.SKELETON) + 1
+
+    @pytest.mark.parametrize(
+        "names", [["left_knee", "left_ankle"], ["l knee", "l ankle"], ["Left Knee", "Left Ankle"], ["kneeL", "ankleL"]]
+    )
+    def test_ways_of_writing(self, names: list[str]) -> None:
+        assert find_limbs(names) == ((0, 1),)
+
+    def test_no_body(self) -> None:
+        assert find_limbs([f"p{number}" for number in range(68)]) == ()
+        assert find_limbs(["left_corner", "right_corner"]) == ()
+
+    def test_read_with_the_points(self, tmp_path: Path) -> None:
+        Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+        (tmp_path / "points.csv").write_text("path,left_knee_x,left_knee_y,left_ankle_x,left_ankle_y\na.png,10,10,20,30\n")
+        layout = read(tmp_path / "points.csv", task="keypoints").layout
+        assert layout is not None
+        assert layout.skeleton == ((0, 1),)

@@ -7,8 +7,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from onelook import Model
 from onelook.errors import DiskError, OnelookError
@@ -16,7 +18,8 @@ from onelook.metrics.classification import MultiLabelJudge, SingleLabelJudge
 from onelook.metrics.judge import Curves, Judge, Table
 from onelook.metrics.regression import ValueJudge
 from onelook.report.figures import curve_plot, learning_curves, search_plot
-from onelook.report.page import Section, write_page
+from onelook.report.page import Section, shown, write_page
+from onelook.report.sheets import write_sheets
 from onelook.training.loop import Step
 from onelook.workflows.train import train
 from onelook.workflows.validate import validate
@@ -54,7 +57,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
 
 def test_one_file_that_fetches_nothing(trained: tuple[dict, Path]) -> None:
     _, root = trained
-    assert [path.name for path in (root / "report").iterdir()] == ["index.html"]
+    beside = {path.name for path in (root / "report").iterdir()} - {"index.html"}
+    assert {"what-is-taken-for-what.png"} <= beside <= {"what-is-taken-for-what.png", "where-it-goes-wrong-most.png"}
     html = (root / "report" / "index.html").read_text()
     page = Page(html)
     assert page.fetched == []
@@ -109,6 +113,40 @@ def test_worst_errors_are_the_surest_wrong_answers() -> None:
     assert worst(SingleLabelJudge("xy"), raw, [0, 0, 0, 1], 1)[0][1] == "said y 99%, is x"
     assert worst(ValueJudge(("kg",)), [[1.5], [4.0]], [[1.0], [1.0]]) == [(1, "kg 4, is 1"), (0, "kg 1.5, is 1")]
     assert worst(MultiLabelJudge("xy"), [[2.0, 3.0], [-1.0, -2.0]], [[1.0, 0.0], [0.0, 0.0]]) == [(0, "y 95%, is not there")]
+
+
+def test_pngs_for_slides(tmp_path: Path) -> None:
+    """Tables with shades and sheets of pictures, by their titles; darker where more is."""
+    rows = (("cat", "9", "1", "90%"), ("dog & co", "0", "5", "100%"))
+    table = Table("What is taken for what", ("truth", "cat", "dog & co", "right"), rows, shades=((0, 0.9, 0.1, 0), (0, 0.0, 1.0, 0)))
+    pictures = tuple(shown(Image.new("RGB", (60 + 10 * n, 40), (200, 0, 0)), f"{n}.png", "said cat, is dog") for n in range(7))
+    sections = [
+        Section("What is taken for what", table=table),
+        Section("Plain", table=replace(table, shades=())),
+        Section("Errors!", pictures=pictures),
+    ]
+    said = write_sheets(tmp_path, sections)
+    assert said is not None
+    assert said.text == "Beside this page: what-is-taken-for-what.png, errors.png."
+    assert write_sheets(tmp_path, sections[1:2]) is None
+    with Image.open(tmp_path / "errors.png") as sheet:
+        assert sheet.width == 6 * 240
+        red = (np.asarray(sheet)[..., 0] > 150) & (np.asarray(sheet)[..., 1] < 60)
+        assert red.sum() > 7 * 40 * 40
+    with Image.open(tmp_path / "what-is-taken-for-what.png") as drawn:
+        pixels = np.asarray(drawn.convert("L"))
+    assert pixels.min() < 60
+    assert pixels.max() == 255
+
+
+def test_words_at_places_are_seen_under_the_pointer(tmp_path: Path) -> None:
+    picture = shown(Image.new("RGB", (200, 100)), "a.png", "", spots=[(50, 25, "left <eye> 0.91"), (200, 100, "nose")])
+    assert picture.spots == ((0.25, 0.25, "left <eye> 0.91"), (1.0, 1.0, "nose"))
+    html = write_page(tmp_path, "t", "", [Section("s", pictures=(picture, shown(Image.new("RGB", (9, 9)), "b.png", "")))]).read_text()
+    assert re.findall(r'<i style="left:([\d.]+)%;top:([\d.]+)%" title="([^"]+)">', html) == [
+        ("25.0", "25.0", "left &lt;eye&gt; 0.91"), ("100.0", "100.0", "nose"),
+    ]  # fmt: skip
+    assert html.count('class="spotted"') == 1
 
 
 def test_plots_are_drawn_alike_every_time() -> None:

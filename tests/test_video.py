@@ -423,6 +423,13 @@ class TestCommands:
         code, _, err = run("video", film, "--model", file, "--highlights", "x.avi", "--when", "flower > 0.1")
         assert (code, "x.avi: clips are written as .mp4" in err) == (2, True)
 
+    def test_nothing_asked_for_beside_highlights_is_left_undone(self, run: Run, film: Path, file: Path, tmp_path: Path) -> None:
+        words = ["video", film, "--model", file, "--highlights", tmp_path / "best.mp4", "--when", "flower > 0.5"]
+        code, _, err = run(*words, "--events", tmp_path / "e.jsonl")
+        assert code == 2
+        assert "--events: not together with --highlights" in err
+        assert not (tmp_path / "best.mp4").exists()
+
     def test_a_camera_has_no_highlights(self, asker: Asker) -> None:
         with pytest.raises(OnelookError, match="cut out of films"):
             highlights("rtsp://127.0.0.1:1/x", asker, "flower > 0.5", Asked())

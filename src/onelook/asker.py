@@ -16,7 +16,7 @@ from onelook.backbones.engines import make_engine
 from onelook.data.pictures import open_picture, picture_size
 from onelook.errors import HeadError
 from onelook.heads.base import AnswerOptions, AnyHead
-from onelook.inference.predict import predict_once
+from onelook.inference.predict import predict_once, unlike
 from onelook.looks.extractor import Extractor, Pixels
 from onelook.looks.features import Look, union
 from onelook.model import Model
@@ -93,7 +93,7 @@ class Asker:
     def look(self, batch: Sequence[Decoded], number: int, alone: bool = True) -> Look:
         """Look ``number`` at pictures that share an input size."""
         shared = self.looks[number]
-        needs = union(head.needs for head in shared.heads.values())
+        needs = union(head.reads for head in shared.heads.values())
         return (shared.wide if alone else shared.narrow).look([one.pixels[number] for one in batch], needs)
 
     def answer(
@@ -103,6 +103,7 @@ class Asker:
         torch.set_num_threads(self.threads if alone else 1)  # of this thread of Python
         answers: list[dict[str, Answer]] = [{} for _ in batch]
         ms: list[dict[str, float]] = [{"decode": one.ms, "look": 0.0} for one in batch]
+        marks: list[tuple[str, ...]] = [() for _ in batch]
         for number, shared in enumerate(self.looks):
             asked = {name: head for name, head in shared.heads.items() if not heads or name in heads}
             if not asked:
@@ -112,14 +113,16 @@ class Asker:
                 look = self.look([batch[index] for index in group], number, alone)
                 spent = (time.perf_counter() - begun) * 1000 / len(group)
                 found, cost = predict_once(asked, look)
+                for index, names in zip(group, unlike(asked, look), strict=True):
+                    marks[index] += names
                 for place, index in enumerate(group):
                     ms[index]["look"] += spent
                     ms[index] |= cost
                     answers[index] |= {name: head.answer(found[name][place], options) for name, head in asked.items()}
         order = [name for name in self.heads if not heads or name in heads]
         return [
-            Answers(Path(one.name), {name: found[name] for name in order}, spent)
-            for one, found, spent in zip(batch, answers, ms, strict=True)
+            Answers(Path(one.name), {name: found[name] for name in order}, spent, unlike=names)
+            for one, found, spent, names in zip(batch, answers, ms, marks, strict=True)
         ]
 
 

@@ -157,7 +157,7 @@ class Model:
             for found in self.predictions(find_pictures(named.paths(pictures)), names, tta, tiles):
                 answers = {name: self.head(name).answer(prediction, options) for name, prediction in found.by_head.items()}
                 path, picture = named.take(found.path)
-                yield Answers(path, answers, found.ms, found.error, picture)
+                yield Answers(path, answers, found.ms, found.error, picture, found.unlike)
 
     def embeddings(self, pictures: Pictures) -> Embeddings:
         """What the network's own classifier reads of every picture: one vector each, from kept looks where there are some."""

@@ -22,6 +22,7 @@ from onelook.heads import HEADS
 from onelook.heads.base import AnswerOptions, AnyHead
 from onelook.heads.classify import Classify
 from onelook.heads.ensemble import rebuild, uncalibrated
+from onelook.heads.familiar import Familiar
 from onelook.heads.tail import frozen_in_words
 from onelook.looks.extractor import Refused
 from onelook.modelfile import Contents, HeadRecord
@@ -93,7 +94,10 @@ def head_of(path: Path, contents: Contents, name: str, backbone: Backbone) -> An
     geometry_of(path, record.geometry)
     try:
         head = rebuild(HEADS[method], record.config, backbone)
-        head.load_state_dict(modelfile.of_head(contents.tensors, name))
+        tensors = modelfile.of_head(contents.tensors, name)
+        if "familiar.vectors" in tensors:
+            head.familiar = Familiar(*tensors["familiar.vectors"].shape)
+        head.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError, OnelookError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise ModelFileError(f"{path}: head {name!r} cannot be rebuilt ({first}); use a copy or train it again") from error

@@ -44,6 +44,10 @@ class Answer(ABC):
         """The answer on a picture that was enlarged ``grow`` times, all in one ``colour`` if given; nothing to draw: as it is."""
         return picture
 
+    def spots(self) -> Sequence[tuple[float, float, str]]:
+        """Words for places (x, y) in the picture, shown under the pointer."""
+        return ()
+
     def key(self) -> Sequence[tuple[str, Colour | None]]:
         """What the colours of the drawing mean, where words alone do not say it."""
         return ()
@@ -53,7 +57,7 @@ class Answer(ABC):
 class Answers:
     """All that a model says of one picture; ``ms``: milliseconds of the look and of each head; ``error``: why there is none.
 
-    ``picture``: of a picture that is no file.
+    ``picture``: of a picture that is no file. ``unlike``: heads that have learned from pictures unlike this one: doubt them.
     """
 
     path: Path
@@ -61,18 +65,19 @@ class Answers:
     ms: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
     picture: Image.Image | None = None
+    unlike: tuple[str, ...] = ()
 
     def __getitem__(self, head: str) -> Any:
         return self.answers[head]
 
     def __str__(self) -> str:
-        return self.error or "; ".join(f"{name} {answer}" for name, answer in self.answers.items())
+        return self.error or in_words(self.answers, self.unlike)
 
     def rows(self) -> list[Facts]:
         """What all heads say as rows with ``path`` and ``head``; one with ``error`` for a picture that cannot be read."""
         if self.error is not None:
             return [{"path": str(self.path), "error": self.error}]
-        return [{"path": str(self.path), "head": name, **row} for name, answer in self.answers.items() for row in answer.rows()]
+        return [{"path": str(self.path), **row} for row in rows_of(self.answers, self.unlike)]
 
     def draw(self) -> Image.Image:
         """The picture with one line per head in a band below it; small pictures are enlarged to be read. Raises PictureError."""
@@ -87,6 +92,8 @@ class Answers:
         for name, answer in self.answers.items():
             key = answer.key()
             picture = with_key(with_caption(picture, [f"{name}:"]), key) if key else with_caption(picture, [f"{name}: {answer}"])
+        if self.unlike:
+            picture = with_caption(picture, [unlike_in_words(self.unlike)])
         return picture
 
     def _repr_png_(self) -> bytes | None:
@@ -101,7 +108,24 @@ class Answers:
         if self.error is not None:
             return {"path": str(self.path), "error": self.error}
         answers = {name: answer.to_json() for name, answer in self.answers.items()}
-        return {"path": str(self.path), "answers": answers, "ms": {name: round(ms, 3) for name, ms in self.ms.items()}}
+        marks: Facts = {"unlike": list(self.unlike)} if self.unlike else {}
+        return {"path": str(self.path), "answers": answers, **marks, "ms": {name: round(ms, 3) for name, ms in self.ms.items()}}
+
+
+def in_words(answers: Mapping[str, Answer], unlike: Sequence[str]) -> str:
+    """What all heads say in a line, and which of them are to be doubted."""
+    return "; ".join([*(f"{name} {answer}" for name, answer in answers.items()), *([unlike_in_words(unlike)] if unlike else [])])
+
+
+def rows_of(answers: Mapping[str, Answer], unlike: Sequence[str]) -> list[Facts]:
+    """What all heads say as rows with ``head``, and ``unlike`` where they are to be doubted."""
+    marks: dict[str, Facts] = {name: {"unlike": True} for name in unlike}
+    return [{"head": name, **row, **marks.get(name, {})} for name, answer in answers.items() for row in answer.rows()]
+
+
+def unlike_in_words(heads: Sequence[str]) -> str:
+    """A warning that answers of these heads are to be doubted."""
+    return f"unlike the pictures that {' and '.join(heads)} learned from"
 
 
 def rows(answers: Iterable[Answers]) -> list[Facts]:

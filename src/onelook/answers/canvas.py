@@ -60,16 +60,16 @@ def with_caption(picture: Image.Image, lines: Sequence[str]) -> Image.Image:
     return canvas
 
 
-def contact_sheet(pictures: Sequence[tuple[Path, str]], title: str, *, columns: int = 6, cell: int = 200) -> Image.Image:
+def contact_sheet(pictures: Sequence[tuple[Path | Image.Image, str]], title: str, *, columns: int = 6, cell: int = 200) -> Image.Image:
     """Pictures with a caption each, in rows, under a title."""
     rows = max(1, math.ceil(len(pictures) / columns))
     band, head = 44, 40
     sheet = Image.new("RGB", (columns * cell, head + rows * (cell + band)), PAPER)
     pen = ImageDraw.Draw(sheet)
     pen.text((10, 10), title, fill=INK, font=font(18))
-    for number, (path, caption) in enumerate(pictures):
+    for number, (given, caption) in enumerate(pictures):
         left, top = number % columns * cell, head + number // columns * (cell + band)
-        picture = open_picture(path, at_least=cell)
+        picture = given.copy() if isinstance(given, Image.Image) else open_picture(given, at_least=cell)
         picture.thumbnail((cell - 8, cell - 8))
         sheet.paste(picture, (left + (cell - picture.width) // 2, top + (cell - picture.height) // 2))
         for line, text in enumerate(caption.split("\n")):

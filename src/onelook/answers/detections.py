@@ -117,6 +117,9 @@ class KeyPoints(supervision.KeyPoints, Answer):  # type: ignore[misc]
         columns = zip(self.data["names"][0], self.xy[0].tolist(), self.keypoint_confidence[0].tolist(), strict=True)
         return {"points": [{"name": str(name), "x": x, "y": y, "score": score} for name, (x, y), score in columns]}
 
+    def spots(self) -> list[tuple[float, float, str]]:
+        return [(point["x"], point["y"], f"{point['name']} {point['score']:.2f}") for point in self.to_json()["points"]]
+
     def __str__(self) -> str:
         return f"{int((self.keypoint_confidence[0] >= SURE).sum())} of {self.xy.shape[1]} points sure"
 
@@ -124,17 +127,19 @@ class KeyPoints(supervision.KeyPoints, Answer):  # type: ignore[misc]
         return [{"label": point["name"], **{key: point[key] for key in ("x", "y", "score")}} for point in self.to_json()["points"]]
 
     def draw(self, picture: Image.Image, grow: float = 1.0, colour: Colour | None = None) -> Image.Image:
-        """The points and the lines between them; those with a low score in grey."""
+        """The points and the lines between them, those with a low score in grey; or all in one colour."""
         picture = picture.copy()
         pen = ImageDraw.Draw(picture)
         size = max(2, round(max(picture.size) / 120))
         for person, scores in zip(self.xy * grow, self.keypoint_confidence, strict=True):
             for number, (one, other) in enumerate(self.data["skeleton"][0].tolist()):
-                sure = float(min(scores[one], scores[other])) >= SURE
-                line = (colour or COLOURS[number % len(COLOURS)]) if sure else GREY
+                least = float(min(scores[one], scores[other]))
+                if least <= 0:
+                    continue  # a point that is not labelled lies nowhere
+                line = colour or (COLOURS[number % len(COLOURS)] if least >= SURE else GREY)
                 pen.line([tuple(person[one]), tuple(person[other])], fill=line, width=max(1, size // 2))
             for (x, y), score in zip(person.tolist(), scores.tolist(), strict=True):
                 if score > 0:
-                    fill = (colour or INK) if score >= SURE else GREY
+                    fill = colour or (INK if score >= SURE else GREY)
                     pen.ellipse([x - size, y - size, x + size, y + size], fill=fill, outline=PAPER)
         return picture

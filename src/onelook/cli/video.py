@@ -1,6 +1,7 @@
 """``onelook video``: films and cameras, asked like pictures; ``video summary`` and ``video match``: what is in them, what fits them."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -12,6 +13,7 @@ from onelook.errors import OnelookError
 
 if TYPE_CHECKING:
     from onelook.video.asked import Asked
+    from onelook.video.when import Clip
     from onelook.workflows.video import Watched
 
 app = typer.Typer(cls=group_with("watch"), no_args_is_help=True, help="Films and cameras: answers over time, highlights, shots, matches.")
@@ -72,14 +74,10 @@ def watch(
     asker = video.asker_of(model or [], names(heads), weights=weights, device=device.value)
     told = video.Watched()
     if when is not None:
+        _refuse_beside_highlights({"--events": events, "--csv": csv, "--out": out, "--count": count, "--track": track or None})
         clips = video.highlights(source, asker, when, asked, pad=_pad(pad), top=top, out=highlights, llc=llc, told=told)
         _remarks(told.remarks)
-        if json:
-            emit({"clips": [clip.to_json() for clip in clips], "when": when, "frames": told.frames, "looked": told.looked})
-        elif not quiet:
-            for clip in clips:
-                say(f"{clip.start:.2f} to {clip.end:.2f} s, {when}: {clip.score:.3f}")
-            say(f"{len(clips)} stretches in {told.frames} frames" + (f"; {highlights}" if highlights else ""))
+        _say_clips(clips, told, when, highlights, json, quiet)
         return
     if every is None and (out is not None or track or count is not None):
         asked = replace(asked, every=None)
@@ -91,7 +89,7 @@ def watch(
             if json:
                 emit(moment.to_json())
             elif not quiet:
-                say(f"{moment.time:.2f} s: " + "; ".join(f"{name} {answer}" for name, answer in moment.answers.items()))
+                say(str(moment))
             if lines is not None:
                 lines.write(_json({"film": film} | moment.to_json()))
             if table is not None:
@@ -170,6 +168,23 @@ def _asked(every: str | None, start: float, end: float | None, conf: float | Non
     asked = Asked(every or EVERY, start, end, smooth, conf)
     asked.check()
     return asked
+
+
+def _refuse_beside_highlights(given: Mapping[str, object]) -> None:
+    """Raise OnelookError for what would be left undone."""
+    for option, value in given.items():
+        if value is not None:
+            raise OnelookError(f"{option}: not together with --highlights; ask twice, the second time costs next to nothing")
+
+
+def _say_clips(clips: Sequence["Clip"], told: "Watched", when: str, film: Path | None, json: bool, quiet: bool) -> None:
+    """The stretches in which something holds."""
+    if json:
+        emit({"clips": [clip.to_json() for clip in clips], "when": when, "frames": told.frames, "looked": told.looked})
+    elif not quiet:
+        for clip in clips:
+            say(f"{clip.start:.2f} to {clip.end:.2f} s, {when}: {clip.score:.3f}")
+        say(f"{len(clips)} stretches in {told.frames} frames" + (f"; {film}" if film else ""))
 
 
 def _say_counts(told: "Watched") -> None:

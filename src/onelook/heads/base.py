@@ -21,6 +21,7 @@ from onelook.facts import Facts
 from onelook.geometry.instances import How
 from onelook.geometry.placement import Placement
 from onelook.heads.context import Context
+from onelook.heads.familiar import Familiar
 from onelook.heads.options import NoOptions
 from onelook.looks.features import Look, Needs
 from onelook.metrics.judge import Judge
@@ -99,6 +100,7 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
     ``AnswerOptions`` it knows. ``named_only``: whether it is taken only where its task is named, not read off the data.
     ``no_graph``: why its answers cannot be made by one graph of a network's operations, if so.
     ``by_identity``: whether it answers for classes that it has not learned from too, so that splits never part a class.
+    ``familiar``: of a trained head, what tells pictures unlike those that it has learned from.
     """
 
     task: ClassVar[str]
@@ -119,8 +121,13 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
     no_graph: ClassVar[str] = ""
 
     classes: tuple[str, ...]
+    familiar: Familiar | None
     temperature: float = 1.0  # what scores are divided by
     scale: float = 1.0  # pixels of the input for one of a training picture, of heads that look piece by piece
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.familiar = None
 
     @classmethod
     @abstractmethod
@@ -136,6 +143,11 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
     @abstractmethod
     def needs(self) -> Needs:
         """What it reads of a look."""
+
+    @property
+    def reads(self) -> Needs:
+        """What a prediction reads: ``needs``, and what tells unlike pictures."""
+        return self.needs | Needs(embedding=self.familiar is not None)
 
     @abstractmethod
     def forward(self, look: Look) -> Raw:

@@ -30,12 +30,14 @@ class Prediction:
     """What every head predicts of one picture, its test-time views merged.
 
     ``ms``: milliseconds by part, of a watch: "decode" (what reading the file held up), "look", and each head. ``error``: why there is none.
+    ``unlike``: the heads that have learned from pictures unlike this one.
     """
 
     path: Path
     by_head: Mapping[str, Any]
     ms: Mapping[str, float]
     error: str | None = None
+    unlike: tuple[str, ...] = ()
 
 
 def predict(
@@ -57,11 +59,13 @@ def predict(
         with chosen_threads():
             for extractor, names in extractors.items():
                 together = {name: heads[name] for name in names}
-                for seen in look_at(extractor, group, union(head.needs for head in together.values()), views):
+                for seen in look_at(extractor, group, union(head.reads for head in together.values()), views):
                     if isinstance(seen, Refused):
                         pending[seen.path].error = seen.reason
                         continue
                     found, cost = predict_once(together, seen.look)
+                    for path, names_unlike in zip(seen.paths, unlike(together, seen.look), strict=True):
+                        pending[path].unlike |= dict.fromkeys(names_unlike)
                     for index, path in enumerate(seen.paths):
                         pending[path].add(heads, views[seen.tta_view], seen, index, found, cost)
         readable = [one for one in pending.values() if one.error is None]
@@ -82,12 +86,22 @@ def predict_once(heads: Mapping[str, AnyHead], look: Look) -> tuple[dict[str, Pr
     return found, ms
 
 
+def unlike(heads: Mapping[str, AnyHead], look: Look) -> list[tuple[str, ...]]:
+    """For each picture of a look the heads that have learned from pictures unlike it."""
+    marks: dict[str, list[bool]] = {}
+    for name, head in heads.items():
+        if head.familiar is not None and look.embedding is not None:
+            marks[name] = head.familiar(look.embedding).tolist()
+    return [tuple(name for name, marked in marks.items() if marked[index]) for index in range(len(look))]
+
+
 class _Pending:
     """The predictions for one picture while they come in, view by view."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.error: str | None = None
+        self.unlike: dict[str, None] = {}
         self.found: dict[str, Predictions] = {}
         self.ms: dict[str, float] = {"look": 0.0}
 
@@ -112,14 +126,14 @@ class _Pending:
         if self.error is not None:
             return Prediction(self.path, {}, {}, self.error)
         by_head = {name: parts[0] if len(parts) == 1 else heads[name].merge(parts) for name, parts in self.found.items()}
-        return Prediction(self.path, by_head, {"decode": waited, **self.ms})
+        return Prediction(self.path, by_head, {"decode": waited, **self.ms}, unlike=tuple(self.unlike))
 
 
 def beside(ours: Prediction, more: Prediction) -> Prediction:
     """What was predicted of one picture in two ways, by different heads."""
     if ours.error is not None or more.error is not None:
         return ours if ours.error is not None else more
-    return Prediction(ours.path, {**ours.by_head, **more.by_head}, {**more.ms, **ours.ms})
+    return Prediction(ours.path, {**ours.by_head, **more.by_head}, {**more.ms, **ours.ms}, unlike=(*ours.unlike, *more.unlike))
 
 
 def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

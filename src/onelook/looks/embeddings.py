@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from onelook.deadline import NEVER, Deadline
 from onelook.looks.extractor import PLAIN, Extractor, Refused, collect, open_store
 from onelook.looks.features import Needs, usually_kept
 from onelook.progress import QUIET, Progress
@@ -27,10 +28,12 @@ class Embeddings:
     refused: tuple[Refused, ...] = ()
 
 
-def embeddings(extractor: Extractor, root: Path, paths: Sequence[Path], progress: Progress = QUIET) -> Embeddings:
-    """The embedding of every picture that can be read."""
+def embeddings(
+    extractor: Extractor, root: Path, paths: Sequence[Path], progress: Progress = QUIET, deadline: Deadline = NEVER
+) -> Embeddings:
+    """The embedding of every picture that can be read; where ``deadline`` comes too soon, of some."""
     store = open_store(root, extractor, usually_kept(extractor.backbone.strides), PLAIN, 0)
-    collected = collect(extractor, store, PLAIN, paths, 1, progress)
+    collected = collect(extractor, store, PLAIN, paths, 1, progress, deadline)
     readable = [path for path in paths if path in collected.digests]
     rows = [(collected.digests[path], 0) for path in readable]
     vectors = []

@@ -18,6 +18,7 @@ from onelook.model import Model
 from onelook.report.figures import curve_plot, learning_curves, search_plot
 from onelook.report.page import Picture, Section, shown, side_by_side, thumbnail, write_page
 from onelook.report.profile import profile
+from onelook.report.sheets import write_sheets
 from onelook.training.loop import Step
 
 WORST, DRAWN = 18, 12  # worst pictures that are shown: as they are, and with what was said and what is true
@@ -39,6 +40,7 @@ def write_training(
     if steps:
         sections.append(Section("How the loss fell", svg=learning_curves(steps)))
     sections += [_costs(model), _licences(model), _use(result["model"], name)]
+    sections += filter(None, [write_sheets(folder, sections)])
     return write_page(folder, f"{name}: {_question(model, name)}", lead, sections)
 
 
@@ -52,6 +54,7 @@ def write_validation(folder: Path, model: Model, name: str, source: Path, found:
         header = ("what", "over", "gain", "95 % interval", "ms a picture")
         sections.append(Section("What more looks bring", table=Table("", header, rows)))
     sections += [_costs(model), _licences(model), _use(str(file), name)]
+    sections += filter(None, [write_sheets(folder, sections)])
     return write_page(folder, f"{name}: {_question(model, name)}", lead, sections)
 
 
@@ -110,7 +113,7 @@ def _worst(model: Model, name: str, found: Evaluated) -> Section | None:
             continue
         picture, overlay = open_picture(path), said.overlay
         both = said.draw(true.draw(picture, colour=GREEN), colour=RED) if overlay else side_by_side(said.draw(picture), true.draw(picture))
-        drawn.append(shown(both, path.name, caption, SIZE if overlay else 2 * SIZE))
+        drawn.append(shown(both, path.name, caption, SIZE if overlay else 2 * SIZE, said.spots() if overlay else ()))
     text = "Green: what is there; red: what was said." if overlay else "Left: what was said; right: what is true."
     return Section("Where it goes wrong most", text, pictures=tuple[Picture, ...](drawn))
 

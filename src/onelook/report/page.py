@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,12 @@ THUMBNAIL = 480  # pixels of a picture when it is enlarged; in its sheet it is s
 
 @dataclass(frozen=True)
 class Picture:
-    """A thumbnail (base64 JPEG), its file's name and what is said of it."""
+    """A thumbnail (base64 JPEG), its file's name and what is said of it; ``spots``: words at places (shares of width and height)."""
 
     jpeg: str
     name: str
     caption: str
+    spots: tuple[tuple[float, float, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,14 @@ def thumbnail(path: Path, caption: str) -> Picture:
     return shown(open_picture(path, at_least=THUMBNAIL), path.name, caption)
 
 
-def shown(picture: Image.Image, name: str, caption: str, size: int = THUMBNAIL) -> Picture:
-    """A picture in memory, brought to ``size`` pixels at most."""
+def shown(picture: Image.Image, name: str, caption: str, size: int = THUMBNAIL, spots: Sequence[tuple[float, float, str]] = ()) -> Picture:
+    """A picture in memory, brought to ``size`` pixels at most; ``spots``: words at places (x, y) in its pixels, seen under the pointer."""
+    shares = tuple((round(x / picture.width, 4), round(y / picture.height, 4), words) for x, y, words in spots)
     picture = picture.copy()
     picture.thumbnail((size, size))
     content = io.BytesIO()
     picture.save(content, "JPEG", quality=85)
-    return Picture(base64.b64encode(content.getvalue()).decode("ascii"), name, caption)
+    return Picture(base64.b64encode(content.getvalue()).decode("ascii"), name, caption, shares)
 
 
 def side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +22,9 @@ from onelook.errors import PictureError
 from onelook.geometry.masks import Mask
 from onelook.geometry.placement import PIXELS
 from onelook.heads.context import Context
+from onelook.heads.familiar import MOST, Familiar
 from onelook.heads.pooled import PooledHead
+from onelook.looks.embeddings import embeddings
 from onelook.looks.extractor import Extractor, Refused, collect, open_store
 from onelook.looks.features import Needs, union
 from onelook.looks.store import FeatureStore
@@ -93,6 +96,15 @@ class Gatherer:
         """With a word on the pictures that there was no time to look at."""
         unseen = (f"looking at {len(self.left)} pictures",) if self.left else ()
         return replace(trained, cut_short=(*unseen, *trained.cut_short))
+
+    def familiar(self) -> Familiar | None:
+        """What tells pictures unlike these; None where that would mean nothing."""
+        if self.request.head.by_identity or self.extractor.backbone.source.kind == "random":
+            return None
+        data = self.data.pick(np.linspace(0, len(self.data) - 1, min(MOST, len(self.data)), dtype=int).tolist())
+        found = embeddings(self.extractor, self.root, [sample.path for sample in data.samples], deadline=self.request.deadline)
+        group = {sample.path: sample.group or str(sample.path) for sample in data.samples}
+        return Familiar.of(torch.from_numpy(found.vectors), [group[path] for path in found.paths])
 
     @property
     def context(self) -> Context:

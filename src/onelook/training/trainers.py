@@ -112,4 +112,6 @@ def train_head(gather: Gatherer) -> Trained:
     """Fit a head the way that its class states."""
     head: type[AnyHead] = gather.request.head
     with chosen_threads():
-        return TRAINERS[head.trainer](gather)
+        trained = TRAINERS[head.trainer](gather)
+        trained.head.familiar = gather.familiar()
+        return trained

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import torch
 
-from onelook.answers.answer import Answer
+from onelook.answers.answer import Answer, in_words, rows_of
 from onelook.asker import Asker
 from onelook.data.augment import RECIPES
 from onelook.data.film import Film, Frame
 from onelook.facts import Facts
 from onelook.geometry.placement import PIXELS
 from onelook.heads.base import AnswerOptions, AnyHead
-from onelook.inference.predict import predict_once
+from onelook.inference.predict import predict_once, unlike
 from onelook.looks.cache import RowId
 from onelook.looks.extractor import Pixels, open_store
 from onelook.looks.features import Look, Needs, join, union, usually_kept
@@ -30,22 +30,30 @@ CHUNK = 16  # frames that are looked at together
 
 @dataclass(frozen=True)
 class Moment:
-    """What is said of one frame, ``time`` in seconds; ``ms``: what decoding and looking, and each head, took."""
+    """What is said of one frame, ``time`` in seconds; ``ms``: what decoding and looking, and each head, took.
+
+    ``unlike``: heads that have learned from pictures unlike this one.
+    """
 
     number: int
     time: float
     answers: Mapping[str, Answer]
     ms: Mapping[str, float]
+    unlike: tuple[str, ...] = ()
 
     def rows(self) -> list[Facts]:
         """A row for each thing that was found."""
         moment = {"time": round(self.time, 6), "frame": self.number}
-        return [{**moment, "head": name, **row} for name, answer in self.answers.items() for row in answer.rows()]
+        return [{**moment, **row} for row in rows_of(self.answers, self.unlike)]
+
+    def __str__(self) -> str:
+        return f"{self.time:.2f} s: {in_words(self.answers, self.unlike)}"
 
     def to_json(self) -> Facts:
         answers = {name: answer.to_json() for name, answer in self.answers.items()}
         ms = {name: round(spent, 3) for name, spent in self.ms.items()}
-        return {"time": round(self.time, 6), "frame": self.number, "answers": answers, "ms": ms}
+        marks: Facts = {"unlike": list(self.unlike)} if self.unlike else {}
+        return {"time": round(self.time, 6), "frame": self.number, "answers": answers, **marks, "ms": ms}
 
 
 class Watcher:
@@ -76,14 +84,17 @@ class Watcher:
         for some, ms in self.looked_at(numbers):
             answers: dict[int, dict[str, Answer]] = {number: {} for number in some}
             spent = {number: dict(ms) for number in some}
+            marks: dict[int, tuple[str, ...]] = dict.fromkeys(some, ())
             for index, shared in enumerate(self.asker.looks):
                 for alike, look in self.read(index, some):
                     found, cost = predict_once(shared.heads, look)
+                    for number, names in zip(alike, unlike(shared.heads, look), strict=True):
+                        marks[number] += names
                     for place, number in enumerate(alike):
                         spent[number] |= cost
                         answers[number] |= {name: head.answer(found[name][place], options) for name, head in shared.heads.items()}
             for number in some:
-                yield Moment(number, float(self.film.times[number]), answers[number], spent[number])
+                yield Moment(number, float(self.film.times[number]), answers[number], spent[number], marks[number])
 
     def looked_at(self, numbers: Sequence[int]) -> Iterator[tuple[list[int], dict[str, float]]]:
         """Groups of frames whose looks are kept, those that cannot be decoded left out, and the milliseconds of decoding and looking."""
@@ -165,7 +176,7 @@ class Watcher:
 
 def shared_needs(heads: Mapping[str, AnyHead]) -> Needs:
     """What heads read together."""
-    return union(head.needs for head in heads.values())
+    return union(head.reads for head in heads.values())
 
 
 def share_of_time(moments: Iterable[Moment]) -> Facts:

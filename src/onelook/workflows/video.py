@@ -63,10 +63,12 @@ def asker_of(files: Sequence[Path | str], heads: Sequence[str] = (), **how: Any)
     return Asker([Model.load(file, **how) for file in files] or [Model.new(**how)], heads)
 
 
-def watch(source: str, asker: Asker, asked: Asked = Asked(), *, out: Path | None = None, told: Watched | None = None) -> Iterator[Moment]:
+def watch(
+    source: str | Film, asker: Asker, asked: Asked = Asked(), *, out: Path | None = None, told: Watched | None = None
+) -> Iterator[Moment]:
     """Answers for a film's, a folder's or a camera's frames, one by one; ``out``: a film with them drawn. Raises FilmError, DiskError."""
     asked.check()
-    _check_target(source, out)
+    _check_target(source.path if isinstance(source, Film) else source, out)
     told = told or Watched()
     places = Places.read(asked.count) if asked.count is not None else None
     if asked.track or places is not None:
@@ -75,7 +77,11 @@ def watch(source: str, asker: Asker, asked: Asked = Asked(), *, out: Path | None
         told.counts = Counts(places, told.tracker)
     options = answer_options(list(asker.heads.values()), told.tracker.asked if told.tracker else asked.conf, None)
     smooth = Smoother(asked.smooth) if asked.smooth else None
-    moments = _live(source, asker, options, told) if is_live(source) else _filmed(source, asker, asked, options, told, out is not None)
+    if isinstance(source, str) and is_live(source):
+        moments = _live(source, asker, options, told)
+    else:
+        film = source if isinstance(source, Film) else Film.open(source)
+        moments = _filmed(film, asker, asked, options, told, out is not None)
     with ExitStack() as stack:
         drawn: Drawn | None = None
         for moment, picture in moments:
@@ -95,20 +101,19 @@ def watch(source: str, asker: Asker, asked: Asked = Asked(), *, out: Path | None
 def draw(picture: Image.Image, moment: Moment, counts: Counts | None = None) -> Image.Image:
     """A frame with its answers, and with what was counted so far."""
     picture = picture if counts is None else counts.draw(picture)
-    drawn = Answers(Path(f"{moment.time:.2f} s"), moment.answers, picture=picture).draw()
+    drawn = Answers(Path(f"{moment.time:.2f} s"), moment.answers, picture=picture, unlike=moment.unlike).draw()
     return drawn if counts is None else with_key(drawn, counts.key())
 
 
 def _filmed(
-    source: str, asker: Asker, asked: Asked, options: AnswerOptions, told: Watched, pictures: bool
+    film: Film, asker: Asker, asked: Asked, options: AnswerOptions, told: Watched, pictures: bool
 ) -> Iterator[tuple[Moment, Image.Image | None]]:
-    film = Film.open(source)
     if told.counts is not None and asked.count is not None:
         told.counts.places.check(film.size, asked.count)
     watcher = Watcher(asker, film)
     numbers = film.chosen(asked.every, asked.start, asked.end)
     if film.cut_short:
-        told.remarks.append(f"{source}: ends early ({film.cut_short}); what there is was asked about")
+        told.remarks.append(f"{film.path}: ends early ({film.cut_short}); what there is was asked about")
     frames = film.frames(numbers) if pictures else iter(())
     frame = next(frames, None)
     for moment in watcher.moments(numbers, options):
@@ -117,7 +122,7 @@ def _filmed(
         told.looked, told.decoding = watcher.looked, watcher.decoding
         yield moment, frame.picture if frame is not None and frame.number == moment.number else None
     if told.frames < len(numbers) and not film.cut_short:
-        told.remarks.append(f"{source}: {len(numbers) - told.frames} frames could not be decoded")
+        told.remarks.append(f"{film.path}: {len(numbers) - told.frames} frames could not be decoded")
 
 
 def _live(source: str, asker: Asker, options: AnswerOptions, told: Watched) -> Iterator[tuple[Moment, Image.Image | None]]:
@@ -126,7 +131,7 @@ def _live(source: str, asker: Asker, options: AnswerOptions, told: Watched) -> I
         for frame in camera:
             answers = asker.answer([asker.prepare("frame", frame.picture, frame.size)], options=options)[0]
             told.looked, told.dropped = told.looked + 1, camera.dropped
-            yield Moment(frame.number, frame.time, answers.answers, answers.ms), frame.picture
+            yield Moment(frame.number, frame.time, answers.answers, answers.ms, answers.unlike), frame.picture
     except KeyboardInterrupt:
         return  # how one ends a camera: what was counted is said, and what was drawn is kept
 
@@ -145,9 +150,8 @@ def highlights(
         format_of(out)  # before the film is watched
     told = told or Watched()
     film = Film.open(source)
-    said = [
-        (moment.time, condition.holds(moment.answers), condition.score(moment.answers)) for moment in watch(source, asker, asked, told=told)
-    ]
+    moments = watch(film, asker, asked, told=told)
+    said = [(moment.time, condition.holds(moment.answers), condition.score(moment.answers)) for moment in moments]
     step = float(np.median(np.diff([time for time, _, _ in said]))) if len(said) > 1 else 1.0
     clips: list[Clip] = []
     if any(holds for _, holds, _ in said):
@@ -162,7 +166,7 @@ def highlights(
     return clips
 
 
-def _check_target(source: str, out: Path | None) -> None:
+def _check_target(source: Path | str, out: Path | None) -> None:
     """Raise OnelookError where what is to be written is the film itself."""
     if out is not None and Path(source).exists() and out.exists() and out.samefile(source):
         raise OnelookError(f"{out}: is the film itself, which would be lost; name another file")

@@ -19,6 +19,7 @@ from onelook.data.readers.written_size import Fit, fit_to_picture
 from onelook.data.samples import Dataset, Finding, Sample, objects_of
 from onelook.data.sides import left_out, used_sides
 from onelook.errors import DataError, PictureError
+from onelook.geometry.limbs import find_limbs
 from onelook.geometry.masks import IGNORE, MOST_CLASSES
 from onelook.geometry.mirror_pairs import find_pairs
 from onelook.geometry.objects import Layout, Objects
@@ -104,9 +105,14 @@ def assemble(source: Annotations, request: Request) -> Dataset:
         if fit is not None:
             samples.append(Sample(picture.path, build.target(picture, fit, findings), picture.group, used[picture.side]))
     build.refuse_empty(samples, findings)
-    layout, mirrored = _mirrored(source.layout, samples) if build.kind == "points" else (None, "")
+    layout, mirrored = _mirrored(_joined(source.layout), samples) if build.kind == "points" else (None, "")
     found = f"{source.path}: {source.form}{source.left_out}{rest}{mirrored}"
     return Dataset(tuple(samples), build.names, build.kind, source.path, found, layout, tuple(findings))
+
+
+def _joined(layout: Layout | None) -> Layout | None:
+    """The layout with its limbs by the points' names, where it says none."""
+    return layout if layout is None or layout.skeleton else replace(layout, skeleton=find_limbs(layout.names))
 
 
 def _mirrored(layout: Layout | None, samples: Sequence[Sample]) -> tuple[Layout | None, str]:
