@@ -407,7 +407,7 @@ def test_readme_commands(run: Run, photos: Path, trained: Path, tmp_path: Path, 
     if "pixels.onelook:" in line:
         assert run("train", "masks", "--task", "segment", "--name", "people", "--model", "pixels.onelook", "--freeze", "all")[0] == 0
         Image.open(next(Path("masks/images").iterdir())).save("photo.jpg")
-    if "painter.style photos" in line:
+    if "style apply painter.style" in line:
         StyleFile(feedforward.Painter(4, 1).eval(), "painting.jpg", "", "", 1, 1.0, 1, 64).save(Path("painter.style"))
     line = line.replace("--budget 15m", "--budget 5s") if "style train" in line else line
     files = sorted(photos.rglob("*.png"))[:12]

@@ -1,6 +1,7 @@
 """Looking inside: patches against a slow loop and changed pixels; the deconvnet by hand, against captum, and never a plain gradient."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,14 @@ from onelook.backbones.backbone import architecture
 from onelook.cli import main
 from onelook.data.pictures import find_pictures, read_bytes
 from onelook.errors import HeadError
+from onelook.inside.activations import activations, strength
 from onelook.inside.deconvnet import reconstructions, rule_for, send_back
 from onelook.inside.layers import Layer, find_layer, run_to
 from onelook.inside.patches import patches
 from onelook.inside.rectifiers import Rectified
+from onelook.looks.features import shown
+
+from .conftest import Run
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +209,62 @@ def test_the_commands(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "Layer by layer" in (tmp_path / "page" / "index.html").read_text()
     code, _, err = run("anatomy", "lenet6")
     assert (code, "did you mean lenet5" in err) == (2, True)
+
+
+def test_what_a_picture_becomes(model: Model, photos: Path) -> None:
+    """The maps are the network's own, of the units with the highest peaks, in order, without the padding."""
+    path = next(photos.rglob("flower*.png"))
+    found = activations(model.extractor(model.geometry_of("imagenet")), path, 5)
+    assert [one.layer for one in found] == [f"stride{stride}" for stride in model.backbone.strides]
+    x, placement = inputs(model, path)
+    for one in found:
+        whole = run_to(model.backbone, find_layer(model.backbone, one.layer), x)
+        maps = shown(whole, placement)[0]  # type: ignore[arg-type]
+        assert one.shape == tuple(maps.shape)
+        peaks = maps.flatten(1).amax(1)
+        assert peaks[list(one.units)].tolist() == pytest.approx(sorted(peaks.tolist(), reverse=True)[:5], rel=1e-3)
+        torch.testing.assert_close(one.maps, maps[list(one.units)].detach(), rtol=1e-3, atol=2e-3)
+        assert one.silent == pytest.approx(float((peaks <= 0).float().mean()), abs=0.01)
+        assert strength(one).amax(2).amax(1).tolist() == pytest.approx([1.0] * 5)
+
+
+def test_the_command_draws_what_a_picture_becomes(photos: Path, tmp_path: Path, run: Run) -> None:
+    picture = next(photos.rglob("flower*.png"))
+    code, out, err = run("anatomy", "efficientnet_lite0", "--picture", picture, "--out", tmp_path / "a.png")
+    assert code == 0, err
+    assert "a.png: what" in out
+    with Image.open(tmp_path / "a.png") as sheet:
+        assert sheet.height > 5 * 150
+    code, _, err = run("anatomy", "efficientnet_lite0", "--picture", tmp_path / "none.png")
+    assert (code, "no such file" in err) == (3, True)
+
+
+@pytest.mark.slow
+def test_a_page_to_click_on(kind_file: Path, photos: Path, tmp_path: Path, run: Run, browser: Callable[[str], str]) -> None:
+    """In headless Chromium: every stage opens by a click and by the keyboard, shows its sheets, and fits on a phone."""
+    code, _, err = run(
+        "anatomy", kind_file, "--over", photos, "--picture", next(photos.rglob("*.png")), "--report", tmp_path / "page", "-q"
+    )
+    assert code == 0, err
+    said = browser(f"""
+        const others = [];
+        page.on("request", (request) => others.push(request.url()));
+        await page.setViewport({{ width: 380, height: 800 }});
+        await page.goto({json.dumps((tmp_path / "page" / "index.html").as_uri())});
+        const titles = await page.$$eval("details > summary", (all) => all.map((one) => one.textContent));
+        const open = () => page.$$eval("details", (all) => all.filter((one) => one.open).length);
+        const before = await open();
+        await page.click("details > summary");
+        const clicked = await open(), drawn = await page.$eval("details[open] img", (one) => one.naturalWidth * one.clientWidth);
+        await page.focus("details:nth-of-type(2) > summary");
+        await page.keyboard.press("Enter");
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+        console.log(JSON.stringify({{ titles, before, clicked, drawn, keyed: await open(), wide, others }}));
+    """)
+    told = json.loads(said)
+    assert [title for title in told["titles"] if title.startswith("stride8: 40 units")]
+    assert {"What a picture becomes", "kind: why it answers so", "Layer by layer"} <= set(told["titles"])
+    assert (told["before"], told["clicked"], told["keyed"]) == (0, 1, 2)
+    assert told["drawn"] > 0
+    assert told["wide"] <= 380
+    assert [url for url in told["others"] if not url.startswith(("file:", "data:"))] == []

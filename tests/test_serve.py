@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -342,17 +343,27 @@ class TestServer:
         assert (code, "pip install 'onelook[serve]'" in err) == (2, True)
 
 
+@contextmanager
+def running(file: Path) -> Iterator[Server]:
+    """A real server on a free port, stopped afterwards."""
+    server = Server([file], port=0)
+    ready = threading.Event()
+    thread = threading.Thread(target=server.run, args=(ready.set,))
+    thread.start()
+    try:
+        assert ready.wait(30)
+        yield server
+    finally:
+        server.stop()
+        thread.join(30)
+
+
 @pytest.mark.slow
 def test_the_start_page_answers_in_a_browser(file: Path, photos: Path, tmp_path: Path, browser: Callable[[str], str]) -> None:
     """Headless Chromium on the real server: the heads are named, and a picture that is dropped is answered like by predict."""
     photo = next(photos.rglob("flower*.png"))
     (expected,) = Model.load(file).predict(photo)
-    server = Server([file], port=0)
-    ready = threading.Event()
-    thread = threading.Thread(target=server.run, args=(ready.set,))
-    thread.start()
-    assert ready.wait(30)
-    try:
+    with running(file) as server:
         said = browser(f"""
             const others = [], text = (where) => page.$eval(where, (one) => one.textContent);
             page.on("request", (request) => others.push(request.url()));
@@ -372,9 +383,6 @@ def test_the_start_page_answers_in_a_browser(file: Path, photos: Path, tmp_path:
                 heads: await text("#heads"), answer: await text("#answers pre"), error: await text("#answers .error"), others,
             }}));
         """)
-    finally:
-        server.stop()
-        thread.join(30)
     told = json.loads(said)
     assert "Asks kind (classify, 2 classes)" in told["heads"]
     assert json.loads(told["answer"])["answers"] == json.loads(json.dumps(expected.to_json()["answers"]))
@@ -385,12 +393,7 @@ def test_the_start_page_answers_in_a_browser(file: Path, photos: Path, tmp_path:
 def test_slow_heads_are_not_waited_for(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that sends nothing, one that sends half a head, and one that does so after an answer are closed; others go on."""
     monkeypatch.setattr(serving, "HEAD", 0.5)
-    server = Server([file], port=0)
-    ready = threading.Event()
-    thread = threading.Thread(target=server.run, args=(ready.set,))
-    thread.start()
-    assert ready.wait(30)
-    try:
+    with running(file) as server:
         silent, half, second = (socket.create_connection(("127.0.0.1", server.port), 5) for _ in range(3))
         half.sendall(b"GET /healthz HTTP/1.1\r\nHost: ")
         second.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -403,9 +406,6 @@ def test_slow_heads_are_not_waited_for(file: Path, monkeypatch: pytest.MonkeyPat
             assert b"408" in said
             connection.close()
         assert urlopen(f"{server.address}/healthz").status == 200
-    finally:
-        server.stop()
-        thread.join(30)
 
 
 def test_ctrl_c_ends_the_command_with_zero(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from onelook.data.film import Film
 from onelook.data.pictures import open_picture
 from onelook.errors import DataError, DiskError, ModelFileError, OnelookError, UnreadableError
 from onelook.progress import QUIET
@@ -22,6 +23,7 @@ from onelook.style.recipe import Recipe
 from onelook.workflows.style import RATIOS, Place, train_painter
 
 from .conftest import Run
+from .test_video import WALL, write_film
 
 FORMS = {"seconds", "forecast_seconds", "peak_mb", "forecast_mb", "steps", "network", "style_distance", "content_distance"}
 
@@ -269,6 +271,26 @@ class TestPainterOfOnesOwn:
         assert [line.get("out", "").split("/")[-1] for line in lines] == ["photo.png", "painting.png", ""]
         assert "broken.jpg" in lines[2]["error"]
         assert open_picture(tmp_path / "painted" / "photo.png").size == (90, 68)
+
+    def test_films_are_painted_frame_by_frame(self, run: Run, tmp_path: Path) -> None:
+        own = StyleFile(feedforward.Painter(4, 1).eval(), "a", "b", "c", 1, 1.0, 1, 64)
+        own.save(tmp_path / "own.style")
+        times = [0.0, 0.04, 0.2, 0.5]
+        write_film(tmp_path / "film.mp4", [(WALL, 4)], times=times)
+        (tmp_path / "no.mp4").write_bytes(b"no film")
+        words = ("style", "apply", tmp_path / "own.style", tmp_path / "film.mp4", tmp_path / "no.mp4", "--out", tmp_path / "painted")
+        code, text, _ = run(*words, "--size", 64, "--json")
+        done, failed = map(json.loads, text.splitlines())
+        assert (code, done["frames"]) == (3, 4)
+        assert "not a film that can be read" in failed["error"]
+        painted, film = Film.open(done["out"]), Film.open(tmp_path / "film.mp4")
+        assert painted.size == (64, 48)
+        np.testing.assert_allclose(painted.times, times, atol=2e-3)
+        for ours, theirs in zip(painted.frames(range(4)), film.frames(range(4)), strict=True):
+            difference = np.asarray(ours.picture, dtype=float) - np.asarray(own(theirs.picture.resize((64, 48))), dtype=float)
+            assert np.abs(difference).mean() < 12  # what coding loses
+        code, _, err = run(*words)
+        assert (code, "film.mp4: is there already" in err) == (2, True)
 
     @pytest.mark.slow
     def test_it_learns(self, photos: Path, pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

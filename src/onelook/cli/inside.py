@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
     from onelook.inside.anatomy import Anatomy
     from onelook.inside.deconvnet import Reconstruction
+    from onelook.inside.explain import Explanation
     from onelook.inside.patches import Patches, Unit
     from onelook.model import Model
 
+EXPLAINED = 4  # pictures on a page whose answers are explained
 SHOWN = 12  # units that are named where no sheet is drawn
 Network = Annotated[str, typer.Argument(metavar="NET|FILE", help="A network by its name, or a .onelook file.")]
 
@@ -25,6 +27,8 @@ def anatomy(
     size: Annotated[int | None, typer.Option(min=1, help="Pixels of the square input (default: the network's own).")] = None,
     every: Annotated[bool, typer.Option("--all", help="Show normalisations, activations and joints, too.")] = False,
     over: Annotated[Path | None, typer.Option(metavar="DATA", help="With --report: what excites units in these pictures.")] = None,
+    picture: Annotated[Path | None, typer.Option(metavar="PICTURE", help="What this picture becomes in it, stage by stage.")] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="Where that is drawn, without --report.")] = Path("activations.png"),
     report: Report = None,
     weights: Weights = None,
     json: Json = False,
@@ -34,21 +38,31 @@ def anatomy(
 
     Example: onelook anatomy resnet50 --size 224
     """
+    from onelook.inside.activations import activations
     from onelook.inside.anatomy import anatomy as of_name
     from onelook.inside.anatomy import anatomy_of_model
 
     if over is not None and report is None:
         raise OnelookError("--over: what excites units is drawn on a page: add --report DIR (or see onelook patches)")
-    model = _model(network, weights) if over is not None or network.endswith(".onelook") else None
+    model = _model(network, weights) if over is not None or picture is not None or network.endswith(".onelook") else None
+    becomes = activations(model.extractor(model.geometry_of("imagenet")), picture) if model is not None and picture is not None else []
     found = anatomy_of_model(model, size) if model is not None and model.heads else of_name(network, size)
     if report is not None:
         from onelook.report.inside import write_anatomy
 
-        write_anatomy(report, found, _seen(model, over, quiet) if model is not None and over is not None else ())
+        seen = _seen(model, over, quiet) if model is not None and over is not None else ()
+        write_anatomy(report, found, seen, becomes, _why(model, picture, over) if model is not None else ())
+    elif becomes:
+        from onelook.answers.canvas import save_picture
+        from onelook.report.inside import activation_sheet
+
+        save_picture(activation_sheet(becomes), out)
     if json:
         emit(found.to_json())
     else:
         _show(found, every)
+        if becomes and report is None:
+            say(f"{out}: what {picture} becomes in it")
 
 
 def filters(
@@ -315,6 +329,22 @@ def _seen(model: "Model", over: Path, quiet: bool) -> "list[tuple[Patches, list[
             sent = []
         seen.append((patches, sent))
     return seen
+
+
+def _why(model: "Model", picture: Path | None, over: Path | None) -> "list[Explanation]":
+    """What speaks for each head's answer to a picture, or to a few of many; heads that cannot be explained are left out."""
+    from onelook.data.pictures import find_pictures
+    from onelook.inside.explain import explain
+
+    every = [picture] if picture is not None else list(find_pictures([over])) if over is not None else []
+    found = []
+    for name in model.heads:
+        for path in every[:: max(1, len(every) // EXPLAINED)][:EXPLAINED]:
+            try:
+                found.append(explain(model, name, path))
+            except OnelookError:
+                break
+    return found
 
 
 def _show(found: "Anatomy", every: bool) -> None:

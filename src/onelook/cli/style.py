@@ -149,13 +149,13 @@ def train(
 @app.command()
 def apply(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A painter that style train made.")],
-    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Pictures, folders, globs.")],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Pictures, folders, globs, films.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the paintings go.")] = Path("painted"),
     size: Annotated[int | None, typer.Option(min=32, help="Pixels of the longer side (default: the photo's).")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Paint photos with a painter of your own, each in one pass; one that cannot be read gives an error line and exit code 3.
+    """Paint photos, and films frame by frame, with a painter of your own; what cannot be read gives an error line and exit code 3.
 
     Example: onelook style apply painter.style photos/ --out painted
     """

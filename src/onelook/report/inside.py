@@ -15,6 +15,7 @@ from torch import Tensor
 
 from onelook.answers.canvas import GREY, INK, PAPER, font, with_caption
 from onelook.data.pictures import open_picture
+from onelook.inside.activations import Activations, strength
 from onelook.inside.anatomy import HEADER, KIND_HEADER, Anatomy
 from onelook.inside.deconvnet import Reconstruction
 from onelook.inside.explain import Explanation
@@ -26,11 +27,13 @@ from onelook.report.page import Section, shown, write_page
 
 
 def write_anatomy(
-    folder: Path, found: Anatomy, seen: Sequence[tuple[Patches, Sequence[tuple[Unit, Sequence[Reconstruction]]]]] = ()
-) -> Path:
+    folder: Path, found: Anatomy, seen: Sequence[tuple[Patches, Sequence[tuple[Unit, Sequence[Reconstruction]]]]] = (),
+    becomes: Sequence[Activations] = (), why: Sequence[Explanation] = (),
+) -> Path:  # fmt: skip
     """Write ``folder``/index.html and return its path. Raises DiskError.
 
     ``seen``: for layers, the first ones first, what excites their units, and what made some of these active; a click shows it.
+    ``becomes``: what a picture becomes in the network; ``why``: what speaks for heads' answers to pictures.
     """
     most = max((layer.macs for layer in found.layers), default=0) or 1
     shades = tuple((0.0,) * 5 + (0.5 * layer.macs / most,) + (0.0,) * 2 for layer in found.layers)
@@ -40,7 +43,13 @@ def write_anatomy(
     note = "A multiply-accumulate (MAC) is two FLOPs; of convolutions and matrix products. Field: pixels of the input that a place sees."
     sections = [Section("By kind", table=Table("", KIND_HEADER, kinds))]
     sections += [_layer_section(patches, sent) for patches, sent in seen]
-    sections.append(Section("Layer by layer", table=Table("", HEADER, rows, shades=shades), note=note, folded=bool(seen)))
+    if becomes:
+        sheet = shown(activation_sheet(becomes), "activations", "", WIDE)
+        sections.append(Section("What a picture becomes", sheets=(sheet,), folded=True))
+    for head in dict.fromkeys(one.head for one in why):
+        maps = tuple(shown(explained(one), one.path.name, f"{one.claim}", SPREAD) for one in why if one.head == head)
+        sections.append(Section(f"{head}: why it answers so", sheets=maps, folded=True))
+    sections.append(Section("Layer by layer", table=Table("", HEADER, rows, shades=shades), note=note, folded=bool(seen or becomes or why)))
     return write_page(folder, f"Anatomy of {found.name}", lead, sections)
 
 
@@ -52,6 +61,17 @@ def _layer_section(found: Patches, sent: Sequence[tuple[Unit, Sequence[Reconstru
     return Section(
         f"{found.layer}: {len(found.units)} units{dead}, a place sees {found.sees}", sheets=tuple(sheets), note=note, folded=True
     )
+
+
+def activation_sheet(found: Sequence[Activations], columns: int = 12) -> Image.Image:
+    """A row a stage: the maps of its most active units, each by its own largest value."""
+    rows = []
+    for one in found:
+        maps = [_enlarged(Image.fromarray((255 * _inferno(values)).astype("uint8"))) for values in strength(one)]
+        size = " x ".join(map(str, one.shape))
+        title = f"{one.layer}: {size}, {one.silent:.0%} of the units silent"
+        rows.append(_sheet(title, [f"unit {unit}" for unit in one.units], [[[single]] for single in maps], columns, across=1))
+    return stacked(rows)
 
 
 def response(values: Tensor) -> Image.Image:
@@ -155,7 +175,7 @@ LEAST_CUT = 1000  # numbers of a picture from which on its largest hundredth may
 LARGE = 0.5  # share of a picture from which on a region is marked by its middle
 RING = (234, 96, 53)
 EXAMPLES = 11  # pictures of a group that are shown
-UNITS, WIDE = 40, 1600  # units of a layer on a page, and pixels of their sheet
+UNITS, WIDE, SPREAD = 40, 1600, 960  # units of a layer on a page, pixels of their sheet, and of an explained picture
 
 
 def patch_sheet(found: Patches, columns: int = 8) -> Image.Image:

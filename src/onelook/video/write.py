@@ -41,9 +41,10 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 class Drawn:
-    """A film of drawn frames, each at its own time."""
+    """A film of drawn frames, each at its own time, without sound. ``captions``: whether some room is left below for words that grow."""
 
-    def __init__(self, path: Path, rate: float) -> None:
+    def __init__(self, path: Path, rate: float, captions: bool = False) -> None:
+        self._spare = SPARE if captions else 0
         try:
             self._container: Any = av.open(str(path), "w")
             codec = next(name for name in CODECS if name in av.codecs_available)
@@ -55,9 +56,10 @@ class Drawn:
         self._size: tuple[int, int] | None = None
 
     def add(self, picture: Image.Image, time: float) -> None:
-        """A frame; all have the first one's size (even) and some room below it, for captions that grow."""
+        """A frame; all have the first one's size, which is made even."""
         if self._size is None:
-            self._size = (picture.width // 2 * 2, (picture.height + picture.width // SPARE) // 2 * 2)
+            below = picture.width // self._spare if self._spare else 0
+            self._size = (picture.width // 2 * 2, (picture.height + below) // 2 * 2)
             self._stream.width, self._stream.height = self._size
         canvas = Image.new("RGB", self._size, PAPER)
         canvas.paste(picture)

@@ -6,6 +6,7 @@ onelook style photo.jpg painting.jpg --sweep --out sweep.png
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,17 @@ from PIL import Image, ImageFilter
 from onelook.answers.canvas import save_picture, unused
 from onelook.answers.segmentation import Segmentation
 from onelook.backbones.weights import DEFAULT_BACKBONE
-from onelook.data.pictures import find_pictures, open_picture
+from onelook.data.film import Film, FilmError
+from onelook.data.pictures import find_pictures, is_film, open_picture
 from onelook.deadline import Deadline
 from onelook.errors import BackboneError, DataError, HeadError, OnelookError, PictureError
 from onelook.facts import Facts
 from onelook.progress import Progress
-from onelook.style.feedforward import Learned, load, train
+from onelook.style.feedforward import Learned, StyleFile, load, train
 from onelook.style.networks import load_network
 from onelook.style.paint import INSTANT, Painting, paint
 from onelook.style.recipe import Recipe
+from onelook.video.write import Drawn, whole
 
 LADDER = (INSTANT, DEFAULT_BACKBONE, "hed")  # networks that need no download, the quickest first
 RATIOS = (0.99, 0.9, 0.5, 0.1)  # strengths of a sweep, from style to content: three decades of the ratio, as in the paper
@@ -118,24 +121,50 @@ def train_painter(
 
 
 def apply_painter(file: Path, photos: Sequence[str], out: Path, size: int | None) -> Iterator[Facts]:
-    """Paint every photo in one pass and write it to a folder: path, out, seconds; or path, error. Raises DataError without photos."""
+    """Paint every photo, and every frame of films, in one pass and write it to a folder: path, out, seconds; or path, error.
+
+    Raises DataError without photos, DiskError.
+    """
     painter = load(file)
     count, written = 0, set[Path]()
-    for path in find_pictures(photos):
-        count += 1
-        try:
-            picture = open_picture(path)
-            if size is not None:
-                scale = size / max(picture.size)
-                picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
-            begun = time.perf_counter()
-            painted = painter(picture)
-            seconds = time.perf_counter() - begun
-        except PictureError as error:
-            yield {"path": str(path), "error": str(error) if str(path) in str(error) else f"{path}: {error}"}
-            continue
-        target = unused(out / f"{path.stem}.png", written)
-        save_picture(painted, target)
-        yield {"path": str(path), "out": str(target), "seconds": round(seconds, 3)}
+    for films, some in groupby(photos, is_film):
+        for path in map(Path, some) if films else find_pictures(some):
+            count += 1
+            try:
+                yield _paint_film(painter, path, out, size) if films else _paint_photo(painter, path, out, size, written)
+            except (PictureError, FilmError) as error:
+                yield {"path": str(path), "error": str(error) if str(path) in str(error) else f"{path}: {error}"}
     if not count:
         raise DataError(f"{' '.join(photos)}: no pictures found")
+
+
+def _paint_photo(painter: StyleFile, path: Path, out: Path, size: int | None, written: set[Path]) -> Facts:
+    picture = _sized(open_picture(path), size)
+    begun = time.perf_counter()
+    painted = painter(picture)
+    seconds = time.perf_counter() - begun
+    target = unused(out / f"{path.stem}.png", written)
+    save_picture(painted, target)
+    return {"path": str(path), "out": str(target), "seconds": round(seconds, 3)}
+
+
+def _paint_film(painter: StyleFile, path: Path, out: Path, size: int | None) -> Facts:
+    """A film painted frame by frame, each at its own time, without its sound."""
+    target = out / f"{path.stem}.mp4"
+    if target.exists():
+        raise DataError(f"{target}: is there already; name another folder")
+    film, begun = Film.open(path), time.perf_counter()
+    with whole(target) as partial:
+        painted = Drawn(partial, film.rate)
+        for frame in film.frames(film.chosen(), size):
+            painted.add(painter(_sized(frame.picture, size)), frame.time)
+        painted.close()
+    return {"path": str(path), "out": str(target), "seconds": round(time.perf_counter() - begun, 3), "frames": len(film.times)}
+
+
+def _sized(picture: Image.Image, size: int | None) -> Image.Image:
+    """A picture whose longer side has so many pixels; as it is without a size."""
+    if size is None:
+        return picture
+    scale = size / max(picture.size)
+    return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))

@@ -92,7 +92,7 @@ def watch(
             told.frames += 1
             if out is not None and picture is not None:
                 if drawn is None:
-                    drawn = Drawn(stack.enter_context(whole(out)), 25.0)
+                    drawn = Drawn(stack.enter_context(whole(out)), 25.0, captions=True)
                     stack.callback(drawn.close)
                 drawn.add(draw(picture, moment, told.counts), moment.time)
             yield moment
