@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import MultiScaleRoIAlign
 
 from onelook.geometry.boxes import box_iou
 from onelook.geometry.objects import Objects
 from onelook.geometry.placement import Geometry
 from onelook.geometry.selective_search import selective_search
-from onelook.heads.faster_rcnn import PROPOSALS, RATIOS, SIZES, anchors_of, choose_proposals, label_anchors
+from onelook.heads.faster_rcnn import PROPOSALS, RATIOS, SIZES, anchors_of, choose_proposals, label_anchors, pool_regions
 from onelook.heads.fcos import BINS, assign, reach_loss
 from onelook.heads.heatmap import Heat, HeatMap
 from onelook.heads.localize import Localize, Votes, corners, squared_error
@@ -155,10 +156,21 @@ class TestRegions:
 
     def test_proposals_are_the_likeliest_that_do_not_overlap(self) -> None:
         anchors = torch.tensor([[0.0, 0, 50, 50], [1, 1, 50, 50], [60, 60, 90, 90]])
-        found = choose_proposals(anchors, torch.tensor([2.0, 1.0, 0.5]), torch.zeros(3, 4), [3], (80, 80))
-        assert found.shape == (PROPOSALS, 4)
-        torch.testing.assert_close(found[:2], torch.tensor([[0.0, 0, 50, 50], [60, 60, 80, 80]]))
-        assert not bool(found[2:].any())
+        likely, still = torch.tensor([[2.0, 1.0, 0.5], [0.5, 1.0, 2.0]]), torch.zeros(2, 3, 4)
+        found = choose_proposals([anchors], [likely], [still], torch.tensor([80.0, 80.0]))
+        assert found.shape == (2, PROPOSALS, 4)
+        torch.testing.assert_close(found[0, :2], torch.tensor([[0.0, 0, 50, 50], [60, 60, 80, 80]]))
+        torch.testing.assert_close(found[1, :2], torch.tensor([[60.0, 60, 80, 80], [1, 1, 50, 50]]))
+        assert not bool(found[:, 2:].any())
+
+    def test_regions_are_pooled_like_torchvision_s(self) -> None:
+        """From the map that suits their size, also where the batch is not the first picture's."""
+        levels = [torch.randn(2, 4, 320 // stride, 320 // stride) for stride in (8, 16, 32)]
+        sides = torch.tensor([20.0, 90, 130, 250, 300, 0])
+        boxes = torch.stack([torch.zeros(6), torch.zeros(6), sides, sides], dim=1) + torch.tensor([5.0, 9, 5, 9])
+        oracle = MultiScaleRoIAlign(["0", "1", "2"], 7, 2)
+        expected = oracle({str(n): level for n, level in enumerate(levels)}, [boxes, boxes / 2], [(320, 320)] * 2)
+        torch.testing.assert_close(pool_regions(levels, (8, 16, 32), torch.stack([boxes, boxes / 2])), expected.flatten(1))
 
     def test_every_object_has_an_anchor(self) -> None:
         truth = Objects.of([(3, 3, 9, 9), (0, 0, 60, 60)], [0, 0])

@@ -173,6 +173,15 @@ class TestDifferent:
         assert Differs.exit_code == 1
         assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
+    def test_what_a_package_raises_is_one_line(self, run: Run, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fails(*_: Any) -> None:
+            raise RuntimeError("\nno such operation\nat line 3")
+
+        monkeypatch.setattr(Onnx, "open", fails)
+        code, _, err = run("export", file, "--to", "onnx", "--out", tmp_path / "x.onnx", "--quiet")
+        assert (code, list(tmp_path.iterdir())) == (2, [])
+        assert err.strip().endswith("--to onnx: it cannot hold these heads (no such operation); others with --heads, or another format")
+
     def test_the_command_ends_with_one(self, run: Run, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write = Onnx.write
         monkeypatch.setattr(Onnx, "write", lambda self, graph, *rest: (spoilt(graph), write(self, graph, *rest)))

@@ -2,7 +2,8 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -37,6 +38,17 @@ class Target(ABC):
         missing = [package for package in self.packages if find_spec(package) is None]
         if missing:
             raise OnelookError(f"--to {self.name}: {', '.join(missing)} is not installed; pip install 'onelook[{self.extra}]'")
+
+    @contextmanager
+    def theirs(self) -> Iterator[None]:
+        """What the format's own packages raise becomes an OnelookError that names the format."""
+        try:
+            yield
+        except (OnelookError, OSError):
+            raise
+        except Exception as error:  # their errors have no common kind
+            said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+            raise OnelookError(f"--to {self.name}: it cannot hold these heads ({said}); others with --heads, or another format") from error
 
     @abstractmethod
     def write(self, graph: Graph, example: Tensor, facts: Facts, path: Path) -> None:

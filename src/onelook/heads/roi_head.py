@@ -45,12 +45,12 @@ class RegionReader(nn.Module):
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         read = self.hidden(pooled)
-        return self.kind(read), self.box(read).view(len(read), -1, 4)
+        return self.kind(read), self.box(read).view(read.shape[0], -1, 4)
 
 
 def spread(boxes: Tensor) -> Tensor:
     """Boxes (B, R, 4) as torchvision's pooling wants them: (B * R, 5), the picture's number first."""
-    numbers = torch.arange(len(boxes)).to(boxes).view(-1, 1, 1).expand(-1, boxes.shape[1], 1)
+    numbers = torch.arange(boxes.shape[0]).to(boxes).view(-1, 1, 1).expand(-1, boxes.shape[1], 1)
     return torch.cat([numbers, boxes], dim=2).flatten(0, 1)
 
 
@@ -96,7 +96,8 @@ def region_boxes(raw: Regions) -> tuple[Tensor, Tensor]:
     """Every region's box for every class (B, R * classes, 4), and scores (B, R * classes, classes), zero but for that class."""
     there = ((raw.boxes[..., 2:] - raw.boxes[..., :2]) > 0).all(2)
     scores = raw.logits.softmax(2)[..., 1:] * there[..., None]
-    return moved_boxes(raw.boxes, raw.codes / raw.codes.new_tensor(WEIGHTS)), torch.diag_embed(scores).flatten(1, 2)
+    each = scores[..., None] * torch.eye(scores.shape[2]).to(scores)
+    return moved_boxes(raw.boxes, raw.codes / raw.codes.new_tensor(WEIGHTS)), each.flatten(1, 2)
 
 
 def moved_boxes(boxes: Tensor, codes: Tensor) -> Tensor:

@@ -89,10 +89,11 @@ def export(
         with TemporaryDirectory(prefix=".onelook-export-", dir=out.parent) as folder:
             path = Path(folder) / out.name
             progress.say(f"writing {', '.join(names)} as {to} ...")
-            said = _write(loaded, names, target, shape, path)
-            ask = target.open(path)
-            progress.say(f"comparing the file with the model on {len(pixels)} pictures ...")
-            compared = compare(loaded, names, ask, pixels, target.one_picture)
+            with target.theirs():
+                said = _write(loaded, names, target, shape, path)
+                ask = target.open(path)
+                progress.say(f"comparing the file with the model on {len(pixels)} pictures ...")
+                compared = compare(loaded, names, ask, pixels, target.one_picture)
             worst = compared.worst
             if worst is not None:
                 raise Differs(
