@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 import onelook
 from onelook import Model
 from onelook.cli import main
-from onelook.data.pictures import open_picture
+from onelook.data.pictures import is_picture, open_picture
 from onelook.errors import DataError, PictureError
 from onelook.progress import Progress
 from tests.conftest import write_scenes
@@ -201,23 +201,33 @@ def test_names_that_are_no_utf_8(photos: Path, tmp_path: Path, monkeypatch: pyte
     assert len(list(Path("drawn").iterdir())) == 12
 
 
-def test_phone_pictures(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "package", "extra"), [("HEIC", "pillow_heif", "heic"), ("jxl", "pillow_jxl", "jxl"), ("avif", None, None)]
+)
+def test_pictures_that_need_a_plugin(
+    suffix: str, package: str | None, extra: str | None, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Read where the plugin is installed; else the reason names it."""
-    pytest.importorskip("pillow_heif")
+    if package is not None:
+        pytest.importorskip(package)
+    elif not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
     file = next(photos.rglob("*.png"))
     open_picture(file)
-    Image.open(file).convert("RGB").save(tmp_path / "IMG_1.HEIC", quality=95)
-    shown = open_picture(tmp_path / "IMG_1.HEIC")
+    Image.open(file).convert("RGB").save(tmp_path / f"IMG_1.{suffix}", quality=95)
+    shown = open_picture(tmp_path / f"IMG_1.{suffix}")
+    assert is_picture(tmp_path / f"IMG_1.{suffix}")
     assert np.abs(np.asarray(shown).astype(int) - np.asarray(Image.open(file).convert("RGB")).astype(int)).mean() < 8
-    monkeypatch.setattr("onelook.data.pictures._reads_heic", lambda: False)
-    (tmp_path / "photos" / "a").mkdir(parents=True)
-    (tmp_path / "photos" / "b").mkdir()
+    if extra is None:
+        return
+    monkeypatch.setattr("onelook.data.pictures._plugged", lambda extra: False)
     for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
         Image.open(file).save(tmp_path / "photos" / name / "1.png")
-    (tmp_path / "photos" / "a" / "IMG_1.HEIC").write_bytes(b"x")
-    assert "1 heic" in onelook.read(tmp_path / "photos").describe()
-    with pytest.raises(PictureError, match="pillow-heif"):
-        open_picture(tmp_path / "photos" / "a" / "IMG_1.HEIC")
+    (tmp_path / "photos" / "a" / f"IMG_1.{suffix}").write_bytes(b"x")
+    assert f"1 {extra}" in onelook.read(tmp_path / "photos").describe()
+    with pytest.raises(PictureError, match=rf"pip install 'onelook\[{extra}\]'"):
+        open_picture(tmp_path / "photos" / "a" / f"IMG_1.{suffix}")
 
 
 @pytest.mark.parametrize("bits", [10, 12, 16])
@@ -225,3 +235,13 @@ def test_cameras_of_fewer_bits_are_not_dark(bits: int, tmp_path: Path) -> None:
     ramp = np.linspace(0, (1 << bits) - 1, 64).astype(np.uint16).reshape(8, 8)
     Image.fromarray(ramp).save(tmp_path / "a.tiff")
     assert np.abs(np.asarray(open_picture(tmp_path / "a.tiff"))[..., 0].astype(int).ravel() - np.linspace(0, 255, 64)).max() <= 1
+
+
+def test_a_strip_of_example_answers(kind_file: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "info", str(kind_file), "--examples", str(photos), "--out", str(tmp_path / "strip.png"))
+    assert code == 0, err
+    assert "strip.png: its answers to 12 pictures" in out.replace("\n", " ")
+    with Image.open(tmp_path / "strip.png") as sheet:
+        assert sheet.width == 4 * 360
+    code, _, err = run(capsys, "info", str(kind_file), "--examples", str(tmp_path / "none"))
+    assert (code, "no pictures that can be read" in err) == (2, True)

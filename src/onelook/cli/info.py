@@ -1,17 +1,24 @@
 """``onelook info``: what a model file holds and what each part of it costs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onelook.cli.options import Json, Weights, emit, say, table
 from onelook.facts import Facts
 
+if TYPE_CHECKING:
+    from onelook.model import Model
+
+SHOWN = 12  # pictures on a sheet of examples
+
 
 def info(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A .onelook file (default: the bare backbone).")] = None,
     backbone: Annotated[str | None, typer.Option(metavar="NAME", help="Without FILE: which backbone.")] = None,
+    examples: Annotated[list[str] | None, typer.Option("--examples", metavar="PATH", help="Draw its answers to some of them.")] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.png", help="Where they are drawn.")] = Path("examples.png"),
     weights: Weights = None,
     json: Json = False,
 ) -> None:
@@ -27,6 +34,7 @@ def info(
     if not model.heads and not model.backbone.class_names:
         say(model.backbone.summary())
         return
+    drawn = _draw(model, examples, out) if examples else 0
     bill = profile(model)
     result: Facts = {"file": str(file) if file else None, "bytes": file.stat().st_size if file else 0} | model.info() | bill.to_json()
     if json:
@@ -45,8 +53,24 @@ def info(
         f"{heads} head{'s' * (heads > 1)}, {bill.looks} look{'s' * (bill.looks > 1)} a picture: {bill.ms_together:.1f} ms together; "
         f"as separate models {bill.ms_apart:.1f} ms ({bill.ms_apart / bill.ms_together:.1f} times as long)"
     )
+    if drawn:
+        say(f"{out}: its answers to {drawn} pictures")
     if file is not None:
         say(f'ask it: onelook predict PICTURE --model {file}, or in Python: onelook.load({str(file)!r}).predict("photo.jpg")')
+
+
+def _draw(model: "Model", pictures: list[str], out: Path) -> int:
+    """Write a sheet of answers to a few pictures, evenly taken; how many. Raises DataError where there are none."""
+    from onelook.answers.canvas import contact_sheet, save_picture
+    from onelook.data.pictures import find_pictures
+    from onelook.errors import DataError
+
+    every = list(find_pictures(pictures))
+    answers = [found for found in model.predict(every[:: max(1, len(every) // SHOWN)][:SHOWN]) if found.error is None]
+    if not answers:
+        raise DataError(f"--examples {' '.join(pictures)}: no pictures that can be read")
+    save_picture(contact_sheet([(found.draw(), found.path.name) for found in answers], "Its answers", columns=4, cell=360), out)
+    return len(answers)
 
 
 def _trained(training: Facts) -> str:

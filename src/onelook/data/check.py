@@ -69,8 +69,8 @@ def check(
 ) -> Report:
     """Look at every file of a data set (and of a validation set beside it) and list what is wrong.
 
-    Kinds: unreadable, not-a-picture, heic, duplicate, two-labels, leak (in training and validation), no-labels, empty-class, one-class,
-    tiny-class, missing-class (in one side only), tiny-picture, class-clash, exif-orientation.
+    Kinds: unreadable, not-a-picture, heic, jxl, duplicate, two-labels, leak (in training and validation), no-labels, empty-class,
+    one-class, tiny-class, missing-class (in one side only), tiny-picture, class-clash, exif-orientation.
     Of tables: no-label, no-path, unknown-side.
     Of annotations: ambiguous-picture, labelled-twice, renamed, turned-labels, scaled-labels, size-mismatch, zero-area, inverted, outside,
     not-a-number, in-pixels, duplicate-box, no-box, no-area, no-shape, turned-box, unknown-class, unknown-picture, missing-annotation,

@@ -25,10 +25,11 @@ from onelook.errors import PictureError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jfif", ".jpe", ".pgm", ".ppm", ".pbm"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jfif", ".jpe", ".pgm", ".ppm", ".pbm", ".avif"})
 BITS = (8, 10, 12, 14, 16)  # that the values of a 16-bit file may use
 FILMS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
-PHONE = frozenset({".heic", ".heif"})
+PLUGINS = {".heic": "heic", ".heif": "heic", ".jxl": "jxl"}  # suffix -> extra of onelook with which Pillow reads it
+PACKAGES = {"heic": "pillow_heif", "jxl": "pillow_jxl"}
 LARGEST_PIXELS = 178_956_970  # PIL's own bound against decompression bombs: twice 1 GiB / 4 / 3
 
 
@@ -57,18 +58,21 @@ _QUIET = _QuietPil()
 
 
 @cache
-def _reads_heic() -> bool:
-    """Make Pillow read HEIC where its plugin is installed (extra ``heic``); whether it is."""
-    if find_spec("pillow_heif") is None:
+def _plugged(extra: str) -> bool:
+    """Make Pillow read what an extra is for, where its package is installed; whether it is."""
+    if find_spec(PACKAGES[extra]) is None:
         return False
-    import_module("pillow_heif").register_heif_opener()
+    plugin = import_module(PACKAGES[extra])
+    if extra == "heic":  # the other registers itself
+        plugin.register_heif_opener()
     return True
 
 
 def _opened(path: Path | str, content: bytes | None = None) -> Image.Image:
     """The picture of a file or of its bytes, not yet decoded; PostScript is no picture here, because it would be run by Ghostscript."""
     Image.init()
-    _reads_heic()
+    for extra in PACKAGES:
+        _plugged(extra)
     return Image.open(BytesIO(content) if content is not None else path, formats=[name for name in Image.OPEN if name != "EPS"])
 
 
@@ -92,7 +96,7 @@ def open_picture(path: Path | str, *, content: bytes | None = None, at_least: in
     except FileNotFoundError as error:
         raise PictureError(f"{path}: no such file") from error
     except UnidentifiedImageError as error:
-        reason = why_no_picture(Path(path)) if Path(path).suffix.lower() in PHONE else "not a picture that can be read"
+        reason = why_no_picture(Path(path)) if Path(path).suffix.lower() in PLUGINS else "not a picture that can be read"
         raise PictureError(f"{path}: {reason}") from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, TypeError, KeyError, IndexError, ZeroDivisionError) as error:
         raise PictureError(f"{path}: cannot be decoded ({str(error).strip() or type(error).__name__})") from error
@@ -146,7 +150,7 @@ def read_bytes(path: Path | str) -> tuple[bytes, str]:
 def is_picture(file: Path) -> bool:
     """Whether a file's name says that it is a picture."""
     suffix = file.suffix.lower()
-    return suffix in SUFFIXES or (suffix in PHONE and _reads_heic())
+    return suffix in SUFFIXES or (suffix in PLUGINS and _plugged(PLUGINS[suffix]))
 
 
 def is_film(file: Path | str) -> bool:
@@ -156,8 +160,9 @@ def is_film(file: Path | str) -> bool:
 
 def why_no_picture(file: Path) -> str:
     """Why a file is not taken for a picture."""
-    if file.suffix.lower() in PHONE:
-        return "HEIC is read with pillow-heif only (pip install 'onelook[heic]'); or save it as JPEG"
+    extra = PLUGINS.get(file.suffix.lower())
+    if extra is not None:
+        return f"{extra.upper()} is read with a plugin only (pip install 'onelook[{extra}]'); or save it as JPEG"
     return "its name does not end like a picture's"
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from onelook.data.pictures import PHONE, files_in, is_picture, why_no_picture
+from onelook.data.pictures import PLUGINS, files_in, is_picture, why_no_picture
 from onelook.data.readers.request import Reader, Request
 from onelook.data.readers.table import refuse_unknown
 from onelook.data.samples import Dataset, Finding, Sample
@@ -66,7 +66,7 @@ def _skipped(name: str, files: list[Path], folder: Path) -> Iterator[Finding]:
     """Files of a class that are no pictures, and a class without any."""
     for file in files:
         if not is_picture(file):
-            kind = "heic" if file.suffix.lower() in PHONE else "not-a-picture"
+            kind = PLUGINS.get(file.suffix.lower(), "not-a-picture")
             yield Finding(kind, str(file), f"{why_no_picture(file)}; it is skipped (class {name})")
     if not any(map(is_picture, files)):
         yield Finding("empty-class", str(folder / name), f"class {name} has no pictures")
