@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torchvision.ops import nms
 
 from onelook.answers.answer import Answer
 from onelook.backbones.backbone import Backbone
@@ -14,10 +15,11 @@ from onelook.data.kinds import KINDS
 from onelook.errors import HeadError
 from onelook.geometry.boxes import ScoredBoxes
 from onelook.geometry.masks import IGNORE, Mask, ProbabilityMap
-from onelook.geometry.objects import Layout, Objects
+from onelook.geometry.objects import Layout, Objects, has_area
 from onelook.geometry.placement import PIXELS, Geometry, Placement
 from onelook.heads import HEADS, find_head, make_options, tasks
 from onelook.heads.base import AnyHead, Head
+from onelook.heads.box_head import LOWEST, BoxHead
 from onelook.heads.context import Context
 from onelook.heads.ensemble import Averaged, rebuild
 from onelook.heads.options import options_of
@@ -395,3 +397,23 @@ def test_tensors_say_what_predictions_say(case: tuple[str, str, str], extractor:
             row = next(iter(given.values()))[number]
             expected = prediction if head.task != "classify" else prediction.sigmoid() if head.multi else prediction.softmax(0)
             torch.testing.assert_close(row, expected)
+
+
+@pytest.mark.parametrize("method", [name for name, head in HEADS.items() if issubclass(head, BoxHead) and not head.no_graph])
+def test_boxes_that_are_not_suppressed(method: str, extractor: Extractor) -> None:
+    """Suppressed class by class, picture by picture, they are those of ``tensors``."""
+    head = make((method, "objects", ""), extractor.backbone)
+    found = extractor.look(pixels(2), head.needs)
+    placement = found.placements[0]
+    with torch.inference_mode():
+        raw = head(found)
+        boxes, scores = head.unsuppressed(raw, placement).values()
+        expected = head.tensors(raw, placement)
+    for picture in range(2):
+        for label in range(len(head.classes)):
+            likely = scores[picture, :, label] >= LOWEST
+            mine, sure = boxes[picture][likely], scores[picture, likely, label]
+            kept = nms(mine, sure * has_area(mine), head.overlap)
+            there = (expected["pictures"] == picture) & (expected["labels"] == label)
+            torch.testing.assert_close(expected["boxes"][there], mine[kept])
+            torch.testing.assert_close(expected["scores"][there], sure[kept])

@@ -109,7 +109,9 @@ def letterboxed(picture: Image.Image, shape: tuple[int, int]) -> Image.Image:
 
 
 @torch.inference_mode()
-def compare(model: Model, names: Sequence[str], ask: Ask, pixels: Iterable[Pixels | str], one_by_one: bool) -> Compared:
+def compare(
+    model: Model, names: Sequence[str], ask: Ask, pixels: Iterable[Pixels | str], one_by_one: bool, suppressed: bool = True
+) -> Compared:
     """Ask the file and the model about the same pixels."""
     heads = {name: model.head(name) for name in names}
     extractor = model.extractor(model.geometry_of(names[0]))
@@ -128,7 +130,7 @@ def compare(model: Model, names: Sequence[str], ask: Ask, pixels: Iterable[Pixel
             with float32_only():
                 look = extractor.look(batch, needs)
                 for name, head in heads.items():
-                    expected = head.tensors(head(look), one.placement)
+                    expected = (head.tensors if suppressed else head.unsuppressed)(head(look), one.placement)
                     given = {part: torch.from_numpy(np.asarray(answers[f"{name}.{part}"])) for part in expected}
                     conf = float(head.core.reading().get("conf", 0.0))
                     found.heads[name].worst(difference(given, expected, len(batch), one.placement.original, conf))

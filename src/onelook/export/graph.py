@@ -31,8 +31,9 @@ class Graph(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, backbone: Backbone, heads: Mapping[str, AnyHead], multiple: int) -> None:
+    def __init__(self, backbone: Backbone, heads: Mapping[str, AnyHead], multiple: int, suppress: bool = True) -> None:
         super().__init__()
+        self.suppress = suppress
         self.backbone, self.multiple = backbone, multiple
         self.heads = nn.ModuleDict(heads)
         mean, std = (torch.tensor(three, dtype=torch.float64) for three in (backbone.preprocess.mean, backbone.preprocess.std))
@@ -49,13 +50,19 @@ class Graph(nn.Module):
         shown = Placement((wide, high), (x.shape[3], x.shape[2]), (wide, high), (1.0, 1.0), (0.0, 0.0))
         heads = {name: head for name, head in self.heads.items() if isinstance(head, Head)}
         look = summarize(maps, outputs[-1], (shown,), union(head.needs for head in heads.values()), self.backbone.embed)
-        answers = {f"{name}.{part}": value for name, head in heads.items() for part, value in head.tensors(head(look), shown).items()}
+        answers = {
+            f"{name}.{part}": value
+            for name, head in heads.items()
+            for part, value in (head.tensors if self.suppress else head.unsuppressed)(head(look), shown).items()
+        }
         self.names = tuple(answers)
         return tuple(answers.values())
 
 
-def graph_of(model: Model, names: Sequence[str], example: Tensor) -> Graph:
+def graph_of(model: Model, names: Sequence[str], example: Tensor, suppress: bool = True) -> Graph:
     """The heads ``names`` of a model as one network, made to be traced with ``example`` (B, h, w, 3), which it has seen.
+
+    ``suppress``: whether boxes are suppressed in it.
 
     Raises HeadError for heads that are no graph, or do not share a look.
     """
@@ -66,11 +73,13 @@ def graph_of(model: Model, names: Sequence[str], example: Tensor) -> Graph:
     if len(model.by_geometry(names)) > 1:
         looks = "; ".join(f"{', '.join(group)}: {geometry.mode} {geometry.size}" for geometry, group in model.by_geometry(names).items())
         raise HeadError(f"its heads look at pictures in different ways ({looks}); export those of one way, with --heads")
-    graph = Graph(model.backbone, {name: model.head(name) for name in names}, model.geometry_of(names[0]).multiple)
+    graph = Graph(model.backbone, {name: model.head(name) for name in names}, model.geometry_of(names[0]).multiple, suppress)
     graph = with_fixed_padding(graph.eval(), example)
-    for module in graph.modules():
+    for module in list(graph.modules()):
         if isinstance(module, Cancelling):
             module.settle()
+        elif isinstance(module, Head):
+            module.familiar = None  # asked of a look, not in a graph
     return graph
 
 
@@ -91,4 +100,5 @@ def facts_of(model: Model, names: Sequence[str], graph: Graph, shape: tuple[int,
         "pixels": {"type": "uint8", "order": "batch, height, width, red green blue", "shape": list(shape) if shape else None},
         "heads": heads,
         "outputs": list(graph.names),
+        "suppressed": graph.suppress,
     }

@@ -22,7 +22,7 @@ class LiteRt(Target):
     """A ``.tflite`` and a ``.json`` file."""
 
     name, suffix, packages, extra = "litert", ".tflite", ("litert_torch", "ai_edge_litert"), "litert"
-    one_shape, one_picture, unions = True, True, False
+    one_shape, one_picture, suppresses = True, True, False
 
     def write(self, graph: Graph, example: Tensor, facts: Facts, path: Path) -> None:
         import litert_torch

@@ -21,8 +21,8 @@ Ask = Callable[[np.ndarray], Mapping[str, np.ndarray]]  # pixels (B, h, w, 3) ui
 class Target(ABC):
     """One format. ``name``: of ``--to``; ``suffix``: of its file; ``packages``: what writes and runs it, from the ``extra``.
 
-    ``one_shape``: whether all pictures must have one shape; ``one_picture``: whether they are asked about one by one; ``unions``: whether
-    rows of several pictures may stand together, as boxes after suppression do.
+    ``one_shape``: whether all pictures must have one shape; ``one_picture``: whether they are asked about one by one; ``suppresses``:
+    whether it can suppress boxes.
     """
 
     name: ClassVar[str]
@@ -31,7 +31,7 @@ class Target(ABC):
     extra: ClassVar[str] = ""
     one_shape: ClassVar[bool] = False
     one_picture: ClassVar[bool] = False
-    unions: ClassVar[bool] = True
+    suppresses: ClassVar[bool] = True
 
     def check_installed(self) -> None:
         """Raise OnelookError naming the extra where a package is missing; nothing is ever installed here."""

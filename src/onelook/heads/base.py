@@ -191,6 +191,10 @@ class Head(nn.Module, ABC, Generic[Raw, Prediction, Target]):
         why = self.no_graph or "it does not say its answers as tensors"
         raise HeadError(f"a head by {self.method} cannot be exported: {why}")
 
+    def unsuppressed(self, raw: Raw, placement: Placement) -> dict[str, Tensor]:
+        """``tensors`` for programs that cannot suppress boxes: all of them, one row a picture; of other answers the same."""
+        return self.tensors(raw, placement)
+
     def reading(self) -> Facts:
         """What else a program must know to read ``tensors``: the score from which a box is an answer, the distance up to which ..."""
         return {}

@@ -93,15 +93,22 @@ class BoxHead(PlaceHead[Raw], Generic[Raw]):
 
     def tensors(self, raw: Raw, placement: Placement) -> dict[str, Tensor]:
         """Boxes after suppression, best first, of all pictures together."""
-        if self.no_graph:
-            return super().tensors(raw, placement)
-        boxes, scores = self.boxes_and_scores(raw)
-        boxes = placement.shares(boxes.reshape(-1, boxes.shape[1] * 2, 2)).reshape(boxes.shape)
+        boxes, scores = self.unsuppressed(raw, placement).values()
         picture, row, label = (scores >= LOWEST).nonzero().unbind(1)
         boxes, scores = boxes[picture, row], scores[picture, row, label]
         apart = (picture * len(self.classes) + label)[:, None] * APART  # boxes of other pictures and classes do not meet
         kept = nms(boxes + apart, scores * has_area(boxes), self.overlap)
         return {"boxes": boxes[kept], "scores": scores[kept], "labels": label[kept], "pictures": picture[kept]}
+
+    def unsuppressed(self, raw: Raw, placement: Placement) -> dict[str, Tensor]:
+        """All boxes (B, A, 4) and the score of each class (B, A, classes)."""
+        if self.no_graph:
+            return super().tensors(raw, placement)
+        boxes, scores = self.boxes_and_scores(raw)
+        return {"boxes": placement.shares(boxes.reshape(-1, boxes.shape[1] * 2, 2)).reshape(boxes.shape), "scores": scores}
+
+    def reading(self) -> Facts:
+        return super().reading() | {"overlap": self.overlap}
 
     def claim(self, raw: Raw, about: Any = None) -> Claim[Raw]:
         """Of the surest box (of a class) the log odds: of the surest one of its class that overlaps it by half."""

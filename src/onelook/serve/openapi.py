@@ -16,7 +16,10 @@ REFUSED = {
 
 def document(megabytes: float, pictures: int, guarded: bool) -> Facts:
     """The document of a server with these limits; ``guarded``: whether it wants a token."""
-    answers = {"type": "object", "description": "as onelook predict --json: path, answers by head, ms; or path and error"}
+    answers = {
+        "type": "object",
+        "description": "as onelook predict --json: path, answers by head, unlike (heads to be doubted), ms; or path and error",
+    }
     several = {"type": "object", "properties": {"pictures": {"type": "array", "items": answers}}}
     binary = {"type": "string", "format": "binary"}
     text = {"type": "string", "contentEncoding": "base64"}

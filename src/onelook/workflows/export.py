@@ -93,7 +93,7 @@ def export(
                 said = _write(loaded, names, target, shape, path)
                 ask = target.open(path)
                 progress.say(f"comparing the file with the model on {len(pixels)} pictures ...")
-                compared = compare(loaded, names, ask, pixels, target.one_picture)
+                compared = compare(loaded, names, ask, pixels, target.one_picture, target.suppresses)
             worst = compared.worst
             if worst is not None:
                 raise Differs(
@@ -124,10 +124,7 @@ def _write(model: Model, names: Sequence[str], target: Target, shape: tuple[int,
     wide, high = shape or model.geometry_of(names[0]).place(*SHAPE).content
     example = torch.zeros(2, high, wide, 3, dtype=torch.uint8)
     with torch.no_grad(), float32_only():
-        graph = graph_of(model, names, example)
-        together = next((name.split(".")[0] for name in graph.names if name.endswith(".pictures")), None)
-        if together is not None and not target.unions:
-            raise HeadError(f"head {together!r}: its boxes are suppressed, which --to {target.name} cannot do; export others with --heads")
+        graph = graph_of(model, names, example, target.suppresses)
         facts = facts_of(model, names, graph, shape)
         target.write(graph, example, facts, path)
     return facts
