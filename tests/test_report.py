@@ -17,7 +17,7 @@ from onelook.errors import DiskError, OnelookError
 from onelook.metrics.classification import MultiLabelJudge, SingleLabelJudge
 from onelook.metrics.judge import Curves, Judge, Table
 from onelook.metrics.regression import ValueJudge
-from onelook.report.figures import curve_plot, learning_curves, search_plot
+from onelook.report.figures import _fits, curve_plot, learning_curves, search_plot
 from onelook.report.page import Section, shown, write_page
 from onelook.report.sheets import write_sheets
 from onelook.training.loop import Step
@@ -147,6 +147,16 @@ def test_words_at_places_are_seen_under_the_pointer(tmp_path: Path) -> None:
         ("25.0", "25.0", "left &lt;eye&gt; 0.91"), ("100.0", "100.0", "nose"),
     ]  # fmt: skip
     assert html.count('class="spotted"') == 1
+
+
+def test_a_fit_that_is_made_again_is_a_curve_of_its_own() -> None:
+    def step(epoch: int) -> Step:
+        return Step(epoch, 3, 1.0 / epoch, None, 0.1, 1.0, True)
+
+    told = [("one", step(1)), ("one", step(2)), ("two", step(1)), ("one", step(1)), ("two", step(2)), ("one", step(2)), ("one", step(1))]
+    assert {name: [one.epoch for one in mine] for name, mine in _fits(told).items()} == {
+        "one": [1, 2], "two": [1, 2], "one, again": [1, 2], "one, again (2)": [1],
+    }  # fmt: skip
 
 
 def test_plots_are_drawn_alike_every_time() -> None:

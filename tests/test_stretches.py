@@ -95,6 +95,16 @@ def test_films_by_column_and_sides(folder: Path) -> None:
     assert len(read(table(folder, "film,start,end,label,split\n" + "\n".join(rows[:3]), "all.csv"), split="val")) == 4
 
 
+def test_a_film_that_cannot_be_read_is_left_out(folder: Path) -> None:
+    (folder / "broken.mp4").write_bytes(b"no film")
+    rows = ["game.mp4,0,2,temple", "game.mp4,4.1,6,flower", "broken.mp4,0,1,temple"]
+    data = read(table(folder, "film,start,end,label\n" + "\n".join(rows), "all.csv"))
+    assert len(data) == 9
+    (finding,) = data.findings
+    assert (finding.kind, finding.file) == ("unreadable", str(folder / "broken.mp4"))
+    assert "not a film that can be read" in finding.reason
+
+
 def test_folders_of_clips(game: Path, tmp_path: Path) -> None:
     for side, label, number in (("train", "a", 1), ("train", "b", 2), ("val", "a", 3), ("val", "b", 4)):
         (tmp_path / side / label).mkdir(parents=True)

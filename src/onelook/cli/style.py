@@ -186,7 +186,7 @@ def _painted(
     unfinished = _unfinished(out)
     if resume and not unfinished.exists():
         raise OnelookError(f"--resume: there is no unfinished painting of {out}")
-    planned = plan(content, styles, recipe)
+    planned = plan(content, styles, recipe, unfinished, resume=resume)
     ahead, last = planned.forecast, planned.painter.plan[-1]
     if dry_run:
         text = f"{out}: {last.width} x {last.height}, {planned.painter.total} steps: about {ahead.seconds:.0f} s and {ahead.mb:.0f} MB"
@@ -203,7 +203,7 @@ def _painted(
             if preview and step.done % preview == 0 and step.done < step.total:
                 _save(planned.finish(step.picture()), out)
 
-        return carry_out(planned, keep=unfinished, callback=show)
+        return carry_out(planned, callback=show)
 
 
 def _sheets(content: Path, styles: list[Path], recipe: "Recipe", out: Path, sweep: bool, json: bool, quiet: bool) -> None:

@@ -19,12 +19,24 @@ BLUE, GREY, ORANGE = "#2563a8", "#9aa3ad", "#d9822b"
 def learning_curves(steps: Sequence[tuple[str, Step]]) -> str:
     """Mean training loss by epoch, one line for every fit."""
     figure, axes = _blank(6.0, 3.2, "epoch", "training loss")
-    for title in dict.fromkeys(title for title, _ in steps):
-        mine = [step for other, step in steps if other == title]
-        axes.plot([step.epoch for step in mine], [step.loss for step in mine], marker="o", markersize=3, linewidth=1.4, label=title)
+    for name, mine in _fits(steps).items():
+        axes.plot([step.epoch for step in mine], [step.loss for step in mine], marker="o", markersize=3, linewidth=1.4, label=name)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=8)
     return _svg(figure, "learning")
+
+
+def _fits(steps: Sequence[tuple[str, Step]]) -> dict[str, list[Step]]:
+    """The epochs of every fit by its name, numbered where one was fitted again: then its epochs begin anew."""
+    fits: dict[str, list[Step]] = {}
+    current: dict[str, str] = {}
+    for title, step in steps:
+        name = current.get(title)
+        if name is None or step.epoch <= fits[name][-1].epoch:
+            count = sum(other == title or other.startswith(f"{title}, again") for other in fits)
+            name = current[title] = title if not count else f"{title}, again" + (f" ({count})" if count > 1 else "")
+        fits.setdefault(name, []).append(step)
+    return fits
 
 
 def style_curve(curve: Sequence[tuple[int, int, dict[str, float]]]) -> str:

@@ -48,9 +48,9 @@ class _Probe:
 
 
 def forecast(painter: Painter, extra_seconds: float = 0.0) -> Forecast:
-    """Try a few steps of what the painter plans; sets its tiles if the whole will not fit. ``extra_seconds``: of what comes after.
+    """Try a few steps of what the painter has still to do; sets its tiles if the whole will not fit.
 
-    Raises OnelookError naming a size that fits where even tiles do not.
+    ``extra_seconds``: of what comes after. Raises OnelookError naming a size that fits where even tiles do not.
     """
     large = painter.plan[-1]
     kept = _kept_a_pixel(painter) * large.pixels * OVERHEAD / MB
@@ -64,7 +64,7 @@ def forecast(painter: Painter, extra_seconds: float = 0.0) -> Forecast:
     probes = [_probe(painter, stage) for stage in dict.fromkeys([painter.plan[0], *whole[-1:], large])]
     pixels = [probe.pixels for probe in probes]
     seconds = extra_seconds
-    for stage in painter.plan:
+    for stage in painter.left:
         before = np.interp(stage.pixels, pixels, [probe.before for probe in probes])
         seconds += float(before + stage.steps * np.interp(stage.pixels, pixels, [probe.step for probe in probes]))
     return Forecast(seconds, peak_mb(), painter.side, remark)

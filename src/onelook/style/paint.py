@@ -62,14 +62,15 @@ class Painting:
 
 @dataclass(frozen=True)
 class Plan:
-    """A painting that is not begun: what it will cost is known. ``key``: of everything that is said of it."""
+    """A painting that is not begun, or gone on with: what it will cost is known. ``unfinished``: where it waits when it is stopped."""
 
     painter: Painter
     judge: Judge
     forecast: Forecast
     formula: str
     finish: Callable[[Image.Image], Image.Image]
-    key: str
+    unfinished: Unfinished
+    remarks: tuple[str, ...] = ()
 
     def to_json(self) -> Facts:
         """The forecast alone."""
@@ -77,7 +78,7 @@ class Plan:
         return {
             "size": [last.width, last.height], "network": facts.name, "licence": facts.licence, "formula": self.formula,
             "steps": self.painter.total, "forecast_seconds": round(self.forecast.seconds, 2), "forecast_mb": round(self.forecast.mb),
-            "tiles": self.forecast.side, "remarks": [self.forecast.remark] * bool(self.forecast.remark),
+            "tiles": self.forecast.side, "remarks": list(self.remarks),
         }  # fmt: skip
 
 
@@ -91,11 +92,16 @@ def paint(
     """
     if recipe.network == INSTANT:
         return paint_instantly(content, styles, recipe)
-    return carry_out(plan(content, styles, recipe), keep=keep, callback=callback)
+    return carry_out(plan(content, styles, recipe, keep), callback=callback)
 
 
-def plan(content: Picture, styles: Sequence[Picture], recipe: Recipe = Recipe()) -> Plan:  # noqa: B008
-    """A painting with its forecast, before it is begun. Raises OnelookError and its kin."""
+def plan(
+    content: Picture, styles: Sequence[Picture], recipe: Recipe = Recipe(), keep: Path | None = None, *, resume: bool = True  # noqa: B008
+) -> Plan:  # fmt: skip
+    """A painting with its forecast. ``keep``: where it waits when it is stopped; ``resume``: whether one that waits there is gone on with.
+
+    Raises OnelookError and its kin.
+    """
     photo, paintings = _opened(content, styles)
     sizes = _stages(photo, recipe)
     network = load_network(recipe.network, recipe.weights_file)
@@ -108,19 +114,21 @@ def plan(content: Picture, styles: Sequence[Picture], recipe: Recipe = Recipe())
         network, terms, source, _strokes(mixed, recipe.masks), sizes, begin=_beginning(source, mixed, recipe, sizes[-1]),
         optimizer=recipe.optimizer, rate=recipe.rate, seed=recipe.seed, side=recipe.tiles, base=source if recipe.masks else None,
     )  # fmt: skip
+    unfinished = Unfinished(keep, _key([photo, *paintings, *recipe.masks], recipe, sizes))
+    remarks = []
+    if resume and unfinished.load(painter):
+        remarks.append(f"gone on from step {painter.state.made} at {painter.plan[painter.state.stage].width} pixels")
     begun = time.perf_counter()
     judge(photo)
     ahead = forecast(painter, time.perf_counter() - begun)
-    return Plan(painter, judge, ahead, str(terms), finish, _key([photo, *paintings, *recipe.masks], recipe, sizes))
+    remarks += [ahead.remark] * bool(ahead.remark)
+    return Plan(painter, judge, ahead, str(terms), finish, unfinished, tuple(remarks))
 
 
-def carry_out(planned: Plan, *, keep: Path | None = None, callback: Callback | None = None) -> Painting:
+def carry_out(planned: Plan, *, callback: Callback | None = None) -> Painting:
     """Paint what was planned; see ``paint``. Raises OnelookError if nothing could be painted."""
-    painter, last = planned.painter, planned.painter.plan[-1]
-    remarks = [planned.forecast.remark] * bool(planned.forecast.remark)
-    unfinished = Unfinished(keep, planned.key)
-    if unfinished.load(painter):
-        remarks.append(f"gone on from step {painter.state.made} at {painter.plan[painter.state.stage].width} pixels")
+    painter, last, unfinished = planned.painter, planned.painter.plan[-1], planned.unfinished
+    remarks = list(planned.remarks)
     forget_peak()
     begun = time.perf_counter()
     curve: list[Point] = []

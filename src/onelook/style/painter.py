@@ -9,7 +9,7 @@ costs twice the one before, so all the small ones cost as much as the last.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -115,6 +115,12 @@ class Painter:
     def total(self) -> int:
         """Steps of all stages."""
         return sum(stage.steps for stage in self.plan)
+
+    @property
+    def left(self) -> list[Stage]:
+        """The stages that are not done, the first one with the steps that are left of it."""
+        now = self.plan[self.state.stage]
+        return [replace(now, steps=now.steps - self.state.made), *self.plan[self.state.stage + 1 :]]
 
     def picture(self) -> Image.Image:
         """The best so far, at the size that it has. Raises OnelookError before the first step."""

@@ -84,12 +84,12 @@ def read_stretches(source: Path, request: Request) -> Dataset:
     refuse_unknown({one.label for one in found}, names, source)
     used = used_sides(one.side for one in found)
     rest = left_out(Counter(one.side for one in found), used, "stretches")
-    samples: list[Sample] = []
-    films = 0
-    for film, stretches in groupby(sorted((one for one in found if one.side in used), key=lambda one: one.film), key=lambda one: one.film):
-        samples += _frames(film, list(stretches), names, used, findings)
-        films += 1
-    told = f"{source}: {len(found)} stretches of {films} films{rest}"
+    by_film: dict[Path, list[Stretch]] = {}
+    for one in found:
+        if one.side in used:
+            by_film.setdefault(one.film, []).append(one)
+    samples = [sample for film in sorted(by_film) for sample in _frames(film, by_film[film], names, used, findings)]
+    told = f"{source}: {len(found)} stretches of {len(by_film)} films{rest}"
     return Dataset(tuple(samples), names, "single", source, told, findings=tuple(findings))
 
 
@@ -173,10 +173,14 @@ def _film(table: Path, name: str) -> Path:
 def _frames(
     path: Path, stretches: Sequence[Stretch], names: Sequence[str], used: dict[str | None, str | None], findings: list[Finding]
 ) -> list[Sample]:
-    """A sample for every frame of a film that is learned from."""
-    from onelook.data.film import Film
+    """A sample for every frame of a film that is learned from; none, with a finding, of one that cannot be read."""
+    from onelook.data.film import Film, FilmError
 
-    film = Film.open(path)
+    try:
+        film = Film.open(path)
+    except FilmError as error:
+        findings.append(Finding("unreadable", str(path), str(error).removeprefix(f"{path}: ")))
+        return []
     of: dict[int, Stretch] = {}
     for one in stretches:
         inside = film.chosen(None, max(0.0, one.start), one.end)
