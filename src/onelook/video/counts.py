@@ -85,20 +85,20 @@ class Counts:
         self._crossed: dict[str, Counter[tuple[str, str]]] = {name: Counter() for name in places.lines}
         self._sides: dict[tuple[str, Track], tuple[Point, bool]] = {}
         self._stays: dict[str, dict[Track, _Stay]] = {name: {} for name in places.zones}
-        self._most = dict.fromkeys(places.zones, 0)
+        self._now = dict.fromkeys(places.zones, 0)
+        self._most = dict(self._now)
         self._time = 0.0
 
     def add(self, moment: Moment) -> None:
         """Count what has moved since the moment before."""
-        self._time = moment.time
+        self._time, self._now = moment.time, dict.fromkeys(self._now, 0)
         for head, answer in moment.answers.items():
             if isinstance(answer, Detections) and answer.tracker_id is not None:
                 for box, number in zip(answer.xyxy, answer.tracker_id.tolist(), strict=True):
                     if number >= 0:
                         self._cross((head, number), box)
                         self._stay((head, number), self.places.of(box))
-        for name in self._stays:
-            self._most[name] = max(self._most[name], self._now(name))
+        self._most = {name: max(most, self._now[name]) for name, most in self._most.items()}
 
     def _cross(self, track: Track, box: np.ndarray) -> None:
         here, size = self.places.of(box), math.sqrt(max(0.0, float((box[2] - box[0]) * (box[3] - box[1]))))
@@ -119,14 +119,12 @@ class Counts:
 
         for name, corners in self.places.zones.items():
             inside = bool(points_in_poly([here], corners)[0])
+            self._now[name] += inside
             stay = self._stays[name].get(track)
             if inside and stay is None:
                 self._stays[name][track] = _Stay(self._time)
             elif stay is not None:
                 stay.go_on(self._time, inside)
-
-    def _now(self, zone: str) -> int:
-        return sum(stay.inside and stay.seen == self._time for stay in self._stays[zone].values())
 
     def to_json(self) -> Facts:
         """Name -> ``in``, ``out`` and ``labels`` of a line; ``tracks``, ``now``, ``most`` at once and seconds (``dwell``) of a zone."""
@@ -145,7 +143,7 @@ class Counts:
             for (head, number), stay in stays.items()
         ]
         dwell = {"mean": round(float(np.mean(seconds)), 3), "longest": round(max(seconds), 3)} if seconds else None
-        return {"tracks": len(stays), "now": self._now(name), "most": self._most[name], "dwell": dwell, "each": each}
+        return {"tracks": len(stays), "now": self._now[name], "most": self._most[name], "dwell": dwell, "each": each}
 
     def draw(self, picture: Image.Image) -> Image.Image:
         """A frame with the lines and zones."""
@@ -167,7 +165,7 @@ class Counts:
         if name in self.places.lines:
             facts = self._line(name)
             return f"{name}: {facts['in']} in, {facts['out']} out"
-        return f"{name}: {self._now(name)} now, {len(self._stays[name])} in all"
+        return f"{name}: {self._now[name]} now, {len(self._stays[name])} in all"
 
 
 @dataclass
