@@ -127,6 +127,9 @@ def test_events_are_learned_from(folder: Path) -> None:
     with pytest.raises(DataError, match="heads one, two say a class; which one is meant: --columns one"):
         read(several)
     assert read(several, columns=["two"]).classes == ("0", "1")
+    boxes = [{"time": 1.0, "answers": {"things": {"boxes": []}}}]
+    with pytest.raises(DataError, match="a class is said by no head"):
+        read(table(folder, "\n\n".join(map(json.dumps, boxes)) + "\n\n", "e.jsonl"))
 
 
 @pytest.mark.parametrize(

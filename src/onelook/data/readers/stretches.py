@@ -132,14 +132,16 @@ def _of_events(path: Path, request: Request, findings: list[Finding]) -> list[St
     """What a head said over time, as ``onelook video --events`` writes it: moments in a row with one label are a stretch."""
     said: list[tuple[int, float, str, str]] = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
         try:
-            facts = json.loads(line) if line.strip() else {}
+            facts = json.loads(line)
             labels = {head: answer["label"] for head, answer in facts["answers"].items() if isinstance(answer.get("label"), str)}
-            head = request.columns[0] if request.columns else next(iter(labels))
+            head = request.columns[0] if request.columns else next(iter(labels), "a class is said by no head")
             if len(labels) > 1 and not request.columns:
                 raise DataError(f"{path}: heads {', '.join(labels)} say a class; which one is meant: --columns {head}")
             said.append((number, float(facts["time"]), labels[head], str(facts.get("film", ""))))
-        except (ValueError, KeyError, AttributeError, TypeError, StopIteration) as error:
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             findings.append(Finding("malformed", f"{path}:{number}", f"is no event ({str(error)[:60]}); the line is left out"))
     found = []
     for (film, label), group in groupby(said, key=lambda one: (one[3], one[2])):
