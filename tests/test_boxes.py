@@ -1,13 +1,16 @@
 """Boxes against torchvision's own functions, slow loops, and the course notes' numbers."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import box_convert, clip_boxes_to_image, complete_box_iou, nms
 
+from onelook.answers.detections import Detections
 from onelook.geometry import boxes as b
 from onelook.geometry.anchors import cells, cluster_shapes, mean_best_iou, shape_iou
 
@@ -150,3 +153,15 @@ class TestAnchors:
         assert bool((found > 0).all())
         with pytest.raises(ValueError, match="no box"):
             cluster_shapes(torch.zeros(3, 2), 2)
+
+
+def test_labels_at_the_border_of_a_crowded_picture_are_inside() -> None:
+    """Fifteen boxes, the first at the top and the last at the right: each one's label is seen."""
+    boxes = np.array([[30.0, 0, 60, 40], *([30.0 + 40 * n, 150, 60 + 40 * n, 200] for n in range(13)), [600, 60, 640, 100]])
+    found = Detections.of(boxes, np.full(15, 0.9), np.arange(15) % 2, ["platelet", "red"])
+    picture = Image.new("RGB", (640, 240), (0, 0, 0))
+    drawn = np.asarray(found.draw(picture)).astype(int)
+    lines = np.asarray(found.draw(picture, colour=(255, 255, 255))).astype(int)
+    written = (drawn.sum(2) > 0) & (lines.sum(2) == 0)
+    assert written[:14, 28:80].mean() > 0.5
+    assert written[40:62, 560:640].mean() > 0.3

@@ -16,6 +16,7 @@ from onelook.facts import Facts
 from onelook.geometry.objects import Layout
 from onelook.geometry.supervision import supervision
 
+HIGH, WIDE = 40, 300  # pixels that a label of full size takes, about
 CROWDED = 12  # boxes from which on labels are written smaller
 BRIGHT = 400  # sum of red, green and blue from which a label is written in black
 SURE = 0.3  # score from which a key point counts as found; below it is drawn in grey
@@ -91,10 +92,16 @@ class Detections(supervision.Detections, Answer):  # type: ignore[misc]
             labels = [f"#{number} {label}" if number >= 0 else label for number, label in zip(self.tracker_id, labels, strict=True)]
         size = max(0.35, max(picture.size) / 1600) * (0.7 if crowded else 1)
         inks = supervision.ColorPalette([supervision.Color(*(PAPER if sum(rgb) > BRIGHT else INK)) for rgb in PALETTE])
-        writer = supervision.LabelAnnotator(
-            palette, text_color=inks, text_scale=size, text_thickness=1, text_padding=2, smart_position=not crowded
-        )
-        drawn: Image.Image = writer.annotate(picture, scaled, labels=labels)
+        drawn: Image.Image = picture
+        kept_in = np.full(len(self), True)  # labels that are moved into the picture, and off each other
+        if crowded:
+            kept_in = (scaled.xyxy[:, 1] < HIGH * size) | (scaled.xyxy[:, 0] > picture.width - WIDE * size)
+        for smart, some in ((False, ~kept_in), (True, kept_in)):
+            writer = supervision.LabelAnnotator(
+                palette, text_color=inks, text_scale=size, text_thickness=1, text_padding=2, smart_position=smart
+            )
+            if some.any():
+                drawn = writer.annotate(drawn, scaled[some], labels=[label for label, mine in zip(labels, some, strict=True) if mine])
         return drawn
 
 
