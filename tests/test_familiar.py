@@ -12,6 +12,7 @@ from PIL import Image
 from onelook import Model, read
 from onelook.asker import Asker
 from onelook.data.samples import Dataset
+from onelook.errors import DiskError
 from onelook.heads.familiar import FEWEST, MOST, Familiar
 
 from .conftest import Run
@@ -67,6 +68,17 @@ def test_another_head_s_answers_do_not_change(model: Model, photos: Path) -> Non
     before = model([path])[0]["kind"].probabilities
     head.familiar = None
     assert model([path])[0]["kind"].probabilities == before
+
+
+@pytest.mark.parametrize("error", [DiskError("the disk is full"), KeyboardInterrupt()])
+def test_a_trained_head_is_not_lost_for_it(error: BaseException, model: Model, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("onelook.training.gather.embeddings", fails)
+    model.fit("kind", photos, freeze="all", views=1)
+    assert model.heads["kind"].familiar is None
+    assert model([next(photos.rglob("flower*.png"))])[0]["kind"].label == "flower"
 
 
 @pytest.mark.real

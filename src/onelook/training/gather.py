@@ -18,7 +18,7 @@ from onelook.data.augment import Recipe, unmirrored, with_components
 from onelook.data.pictures import open_picture, picture_size, read_bytes
 from onelook.data.samples import Dataset, mask_of, objects_of
 from onelook.data.split import assign_folds
-from onelook.errors import PictureError
+from onelook.errors import DiskError, PictureError
 from onelook.geometry.masks import Mask
 from onelook.geometry.placement import PIXELS
 from onelook.heads.context import Context
@@ -98,11 +98,14 @@ class Gatherer:
         return replace(trained, cut_short=(*unseen, *trained.cut_short))
 
     def familiar(self) -> Familiar | None:
-        """What tells pictures unlike these; None where that would mean nothing."""
+        """What tells pictures unlike these; None where that would mean nothing, or cannot be had."""
         if self.request.head.by_identity or self.extractor.backbone.source.kind == "random":
             return None
         data = self.data.pick(np.linspace(0, len(self.data) - 1, min(MOST, len(self.data)), dtype=int).tolist())
-        found = embeddings(self.extractor, self.root, [sample.path for sample in data.samples], deadline=self.request.deadline)
+        try:
+            found = embeddings(self.extractor, self.root, [sample.path for sample in data.samples], deadline=self.request.deadline)
+        except (DiskError, KeyboardInterrupt):  # the head is trained: it matters more
+            return None
         group = {sample.path: sample.group or str(sample.path) for sample in data.samples}
         return Familiar.of(torch.from_numpy(found.vectors), [group[path] for path in found.paths])
 

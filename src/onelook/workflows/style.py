@@ -5,6 +5,7 @@ onelook style photo.jpg painting.jpg --sweep --out sweep.png
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -154,11 +155,9 @@ def _paint_film(painter: StyleFile, path: Path, out: Path, size: int | None) -> 
     if target.exists():
         raise DataError(f"{target}: is there already; name another folder")
     film, begun = Film.open(path), time.perf_counter()
-    with whole(target) as partial:
-        painted = Drawn(partial, film.rate)
+    with whole(target) as partial, closing(Drawn(partial, film.rate)) as painted:
         for frame in film.frames(film.chosen(), size):
             painted.add(painter(_sized(frame.picture, size)), frame.time)
-        painted.close()
     return {"path": str(path), "out": str(target), "seconds": round(time.perf_counter() - begun, 3), "frames": len(film.times)}
 
 
