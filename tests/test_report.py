@@ -19,7 +19,7 @@ from onelook.metrics.judge import Curves, Judge, Table
 from onelook.metrics.regression import ValueJudge
 from onelook.report.figures import _fits, curve_plot, learning_curves, search_plot
 from onelook.report.page import Section, shown, write_page
-from onelook.report.sheets import write_sheets
+from onelook.report.sheets import write_with_sheets
 from onelook.training.loop import Step
 from onelook.workflows.train import train
 from onelook.workflows.validate import validate
@@ -125,10 +125,12 @@ def test_pngs_for_slides(tmp_path: Path) -> None:
         Section("Plain", table=replace(table, shades=())),
         Section("Errors!", pictures=pictures),
     ]
-    said = write_sheets(tmp_path, sections)
-    assert said is not None
-    assert said.text == "Beside this page: what-is-taken-for-what.png, errors.png."
-    assert write_sheets(tmp_path, sections[1:2]) is None
+    assert "Beside this page: what-is-taken-for-what.png, errors.png." in write_with_sheets(tmp_path, "t", "", sections).read_text()
+    assert "Beside this page" not in write_with_sheets(tmp_path / "plain", "t", "", sections[1:2]).read_text()
+    assert [path.name for path in (tmp_path / "plain").iterdir()] == ["index.html"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match="the report cannot be written"):
+        write_with_sheets(tmp_path / "file", "t", "", sections)
     with Image.open(tmp_path / "errors.png") as sheet:
         assert sheet.width == 6 * 240
         red = (np.asarray(sheet)[..., 0] > 150) & (np.asarray(sheet)[..., 1] < 60)

@@ -111,7 +111,7 @@ def choose_proposals(anchors: Sequence[Tensor], objectness: Sequence[Tensor], sh
     """PROPOSALS boxes (B, PROPOSALS, 4) a picture, likeliest first, zeros where there are fewer.
 
     Of every map anchors (A, 4), how likely each is an object (B, A), and how it is moved (B, A, 4). ``frame``: width and height of the
-    input. All pictures are chosen for at once and sizes may be computed ones, so that a graph can be traced.
+    input. Sizes may be computed ones, so that a graph can be traced; then all pictures are suppressed at once, else one by one: quicker.
     """
     found = [_likely(*level) for level in zip(anchors, objectness, shifts, strict=True)]
     boxes, scores = (torch.cat([part[place] for part in found], dim=1) for place in (0, 1))

@@ -16,9 +16,9 @@ from onelook.metrics.intervals import Gain
 from onelook.metrics.judge import Table
 from onelook.model import Model
 from onelook.report.figures import curve_plot, learning_curves, search_plot
-from onelook.report.page import Picture, Section, shown, side_by_side, thumbnail, write_page
+from onelook.report.page import Picture, Section, shown, side_by_side, thumbnail
 from onelook.report.profile import profile
-from onelook.report.sheets import write_sheets
+from onelook.report.sheets import write_with_sheets
 from onelook.training.loop import Step
 
 WORST, DRAWN = 18, 12  # worst pictures that are shown: as they are, and with what was said and what is true
@@ -40,8 +40,7 @@ def write_training(
     if steps:
         sections.append(Section("How the loss fell", svg=learning_curves(steps)))
     sections += [_costs(model), _licences(model), _use(result["model"], name)]
-    sections += filter(None, [write_sheets(folder, sections)])
-    return write_page(folder, f"{name}: {_question(model, name)}", lead, sections)
+    return write_with_sheets(folder, f"{name}: {_question(model, name)}", lead, sections)
 
 
 def write_validation(folder: Path, model: Model, name: str, source: Path, found: Evaluated, gains: Sequence[Gain], file: Path) -> Path:
@@ -54,8 +53,7 @@ def write_validation(folder: Path, model: Model, name: str, source: Path, found:
         header = ("what", "over", "gain", "95 % interval", "ms a picture")
         sections.append(Section("What more looks bring", table=Table("", header, rows)))
     sections += [_costs(model), _licences(model), _use(str(file), name)]
-    sections += filter(None, [write_sheets(folder, sections)])
-    return write_page(folder, f"{name}: {_question(model, name)}", lead, sections)
+    return write_with_sheets(folder, f"{name}: {_question(model, name)}", lead, sections)
 
 
 def _question(model: Model, name: str) -> str:

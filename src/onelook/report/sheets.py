@@ -14,27 +14,26 @@ from PIL import Image
 
 from onelook.answers.canvas import contact_sheet, save_picture
 from onelook.metrics.judge import Table
-from onelook.report.page import Section
+from onelook.report.page import Section, write_page
 
 MOST_NUMBERS = 24  # classes up to which the numbers stand in a matrix, too
 
 
-def write_sheets(folder: Path, sections: Sequence[Section]) -> Section | None:
-    """Write what sections of a page show as PNGs into its folder, called by their titles; what the page says of that, if there are any.
-
-    Raises OnelookError where they cannot be written.
-    """
-    written = []
+def write_with_sheets(folder: Path, title: str, lead: str, sections: Sequence[Section]) -> Path:
+    """Write ``folder``/index.html, and beside it what its sections show as PNGs, called by their titles. Raises DiskError, OnelookError."""
+    sheets: dict[str, Image.Image] = {}
     for section in sections:
-        picture = matrix(section.table) if section.table and section.table.shades else None
+        name = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-") + ".png"
         if section.pictures:
             cells = [(Image.open(BytesIO(base64.b64decode(one.jpeg))), f"{one.caption}\n{one.name}") for one in section.pictures]
-            picture = contact_sheet(cells, f"{section.title}. {section.text}", columns=min(6, len(cells)), cell=240)
-        if picture is not None:
-            name = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-") + ".png"
-            save_picture(picture, folder / name)
-            written.append(name)
-    return Section("For slides", f"Beside this page: {', '.join(written)}.") if written else None
+            sheets[name] = contact_sheet(cells, f"{section.title}. {section.text}", columns=min(6, len(cells)), cell=240)
+        elif section.table and section.table.shades:
+            sheets[name] = matrix(section.table)
+    told = [Section("For slides", f"Beside this page: {', '.join(sheets)}.")] if sheets else []
+    path = write_page(folder, title, lead, [*sections, *told])
+    for name, sheet in sheets.items():
+        save_picture(sheet, folder / name)
+    return path
 
 
 def matrix(table: Table) -> Image.Image:
