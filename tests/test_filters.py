@@ -14,7 +14,17 @@ from torch import nn
 
 from onelook.cli import main
 from onelook.errors import OnelookError
-from onelook.inside.filters import KERNELS, convolve, find_kernel, first_kernels, grey, learn_kernel, output_size, same_padding, spectrum
+from onelook.inside.filters import (
+    KERNELS,
+    convolve,
+    find_kernel,
+    first_convolution,
+    grey,
+    learn_kernel,
+    output_size,
+    same_padding,
+    spectrum,
+)
 
 
 def test_the_notes_example() -> None:
@@ -130,4 +140,4 @@ def test_the_command(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert run("filters", tmp_path / "large.png", "--out", tmp_path / "l.png")[0] == 0
     code, _, err = run("filters", photo, "--padding", "much")
     assert (code, "use valid, same or a number" in err) == (2, True)
-    assert first_kernels(nn.Sequential(nn.ReLU(), nn.Conv2d(3, 4, 5))).shape == (4, 3, 5, 5)
+    assert first_convolution(nn.Sequential(nn.ReLU(), nn.Conv2d(3, 4, 5))).weight.shape == (4, 3, 5, 5)

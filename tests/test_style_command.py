@@ -292,8 +292,10 @@ class TestPainterOfOnesOwn:
         for ours, theirs in zip(painted.frames(range(4)), film.frames(range(4)), strict=True):
             difference = np.asarray(ours.picture, dtype=float) - np.asarray(own(theirs.picture.resize((64, 48))), dtype=float)
             assert np.abs(difference).mean() < 12  # what coding loses
-        code, _, err = run(*words)
-        assert (code, "film.mp4: is there already" in err) == (2, True)
+        WALL.save(tmp_path / "wall.jpg")
+        code, _, err = run(*words, tmp_path / "wall.jpg")
+        assert (code, "film.mp4: is there already" in err) == (3, True)
+        assert open_picture(tmp_path / "painted" / "wall.png").size == (64, 43)  # it goes on, at the size that it learned for
 
     @pytest.mark.slow
     def test_it_learns(self, photos: Path, pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,7 +303,7 @@ class TestPainterOfOnesOwn:
         true = feedforward.train
 
         def watched(*arguments: Any, **options: Any) -> StyleFile:
-            return true(*arguments, **{**options, "side": 64, "callback": lambda step: seen.append(step.losses)})
+            return true(*arguments, **{**options, "size": 64, "callback": lambda step: seen.append(step.losses)})
 
         monkeypatch.setattr("onelook.workflows.style.train", watched)
         train_painter(pair[1], [str(photos)], tmp_path / "own.style", Recipe(), 8.0, steady=0.0, seed=0, progress=QUIET)
@@ -313,6 +315,18 @@ class TestPainterOfOnesOwn:
         picture = open_picture(pair[0])
         assert own(picture).tobytes() == again(picture).tobytes()
         assert own(picture).size == picture.size
+
+    @pytest.mark.parametrize("shape", [(640, 480), (90, 60), (900, 40), (30, 400)])
+    def test_parts_are_as_large_as_they_will_be_painted(self, shape: tuple[int, int], tmp_path: Path) -> None:
+        """A slope from black to white over the longer side of 512 pixels: 256 of them differ by half of it; of strips by less."""
+        long = 0 if shape[0] > shape[1] else 1
+        slope = np.linspace(0, 255, shape[long])[:, None, None] * np.ones((1, shape[1 - long], 3))
+        Image.fromarray((slope if long else slope.swapaxes(0, 1)).astype(np.uint8)).save(tmp_path / "slope.png")
+        batch = next(feedforward._batches([tmp_path / "slope.png"], 512, 0))
+        assert batch.shape == (2, 3, 256, 256)
+        differences = (batch.amax((2, 3)) - batch.amin((2, 3))).mean(1)
+        scale = max(512 / max(shape), 256 / min(shape))
+        np.testing.assert_allclose(differences, 256 / (scale * max(shape)), atol=0.02)
 
     def test_damaged_files_and_other_mistakes(self, pair: tuple[Path, Path], tmp_path: Path) -> None:
         own = StyleFile(feedforward.Painter(4, 1).eval(), "a", "b", "c", 1, 1.0, 1, 64)

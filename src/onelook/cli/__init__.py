@@ -14,12 +14,14 @@ from typing import Any
 import typer
 
 from onelook.cli import (
+    anatomy,
     bench,
     cache,
     compare,
     data,
     demo,
     doctor,
+    explain,
     export,
     faces,
     head,
@@ -61,11 +63,11 @@ def make_app(heads: bool = True) -> typer.Typer:
     app.add_typer(head.app, name="head")
     app.command()(head.merge)
     app.add_typer(faces.app, name="faces")
-    app.command()(inside.anatomy)
+    app.command()(anatomy.anatomy)
     app.command()(inside.filters)
     app.command()(inside.patches)
     app.command()(inside.deconvnet)
-    app.command()(inside.explain)
+    app.command()(explain.explain)
     app.add_typer(style.app, name="style")
     app.add_typer(cache.app, name="cache")
     app.add_typer(video.app, name="video")

@@ -121,6 +121,7 @@ def train(
     photos: Annotated[list[str], typer.Argument(metavar="PHOTOS...", help="Pictures, folders, globs to learn painting on.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The painter's file.")] = Path("painter.style"),
     budget: Annotated[str, typer.Option(metavar="15m", help="How long it may learn.")] = "15m",
+    size: Annotated[int | None, typer.Option(min=32, help="Longer side of the pictures that it will paint (default: 512).")] = None,
     strength: Annotated[float, typer.Option(help="0: the photo, 1: style alone.")] = 0.7,
     steady: Annotated[float, typer.Option(min=0, help="Weight of painting neighbouring frames of a film alike.")] = 0.0,
     network: Annotated[str, typer.Option(rich_help_panel="Network", help="Whose features are learned from.")] = "efficientnet_lite0",
@@ -138,7 +139,7 @@ def train(
 
     _check_out(out, "a file of another name")
     seconds = duration(budget) or 0.0
-    recipe = Recipe(strength=strength, network=network, weights_file=weights)
+    recipe = Recipe(size=size, strength=strength, network=network, weights_file=weights)
     found = train_painter(style, photos, out, recipe, seconds, steady=steady, seed=seed, progress=progress(quiet))
     text = f"{out}: learned from {found['photos']} photos, {found['steps']} steps in {found['seconds']:.0f} s"
     done(text, found, json, quiet)
@@ -151,7 +152,7 @@ def apply(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A painter that style train made.")],
     photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Pictures, folders, globs, films.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the paintings go.")] = Path("painted"),
-    size: Annotated[int | None, typer.Option(min=32, help="Pixels of the longer side (default: the photo's).")] = None,
+    size: Annotated[int | None, typer.Option(min=32, help="Pixels of the longer side (default: what it learned for).")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -89,6 +89,14 @@ class Tail(nn.Module):
         """The last stage's map -> the embedding (B, D)."""
         return cuttable(self.embedder).forward_head(final, pre_logits=True)
 
+    def network(self, backbone: Backbone) -> Backbone:
+        """The whole network as it was fine-tuned: a copy of the backbone with these stages in place of its own."""
+        own = Backbone(backbone.name, deepcopy(backbone.network), backbone.preprocess, backbone.source)
+        for theirs, mine in zip(own.stages[self.cut :], self.stages, strict=True):
+            theirs.load_state_dict(mine.state_dict())
+        own.network.load_state_dict(self.embedder.state_dict(), strict=False)
+        return own
+
     def train(self, mode: bool = True) -> "Tail":
         """As ``nn.Module.train``, but batch normalisation keeps its statistics unless it has its own."""
         super().train(mode)

@@ -130,10 +130,11 @@ def anatomy_of(network: nn.Module, shape: Sequence[int], name: str = "") -> Anat
     return _anatomy(network, network, shape, name or type(network).__name__)
 
 
-def anatomy_of_model(model: Model, size: int | None = None) -> Anatomy:
-    """The anatomy of a model: its backbone's stages and all its heads, for one square picture at its own size or another one."""
-    geometry = replace(model.geometry_of(""), size=size) if size else model.geometry_of("")
-    heads = {name: model.head(name) for name in model.heads}
+def anatomy_of_model(model: Model, size: int | None = None, names: Sequence[str] | None = None) -> Anatomy:
+    """The anatomy of a model: its backbone's stages and its heads (all, or ``names``), for a square picture (``size``: not its own)."""
+    geometry = model.geometry_of(names[0] if names else "")
+    geometry = replace(geometry, size=size) if size else geometry
+    heads = {name: model.head(name) for name in names or model.heads}
     whole = nn.ModuleDict({"look": model.backbone, **heads})
 
     class Pass(nn.Module):

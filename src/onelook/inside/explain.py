@@ -7,7 +7,8 @@
 - occlusion: Zeiler, Fergus 2013, section 4.2: what the answer loses where a square is hidden (captum's).
 - guided: Springenberg et al. 2014 (``rectifiers.py``). It looks sharp; Adebayo et al. found it to depend little on the weights.
 
-The test: with the network's weights shuffled the map must become another one (Adebayo et al. 2018, "Sanity checks for saliency maps"). And
+The test: with the network's weights shuffled the map must become another one (Adebayo et al. 2018, "Sanity checks for saliency maps"; what
+speaks against the claim counts as in their diverging maps: of a box's map the mere outline is given by where gradients reach). And
 what the map names must matter: deletion and insertion (Petsiuk, Das, Saenko 2018, "RISE", section 4.3) beside those of a random map, as
 smooth as maps are, and of one that just names the middle. Deletion is better lower, insertion higher. Where a picture without contents
 speaks as strongly for the answer (a cell without a defect), there is nothing to lose, and neither is told.
@@ -34,7 +35,8 @@ from onelook.inside.rectifiers import Rectified
 from onelook.model import Model
 
 Method = Literal["hirescam", "gradcam", "integrated_gradients", "occlusion", "guided"]
-STEPS, AT_ONCE = 32, 8  # of integrated gradients, and how many at once
+STEPS = 32  # of integrated gradients
+AT_ONCE = 8 * 224 * 224  # pixels of the pictures that go through at once: memory does not grow with the input's size
 HIDDEN, SLIDE = 7, 14  # the hidden square's side and how far it slides: parts of the input's side
 CURVE = 14  # pictures of a deletion or insertion curve
 GRID = 28  # cells of the longer side, in which pixels are deleted and inserted
@@ -133,12 +135,12 @@ def explain(
     chosen = _chosen(asked, method)
     stride = _stride(asked, layer)
     begun = time.perf_counter()
-    values = METHODS[chosen](asked, stride)
+    values = METHODS[chosen](asked, stride).detach()
     seconds = time.perf_counter() - begun
     where = f"stride{stride}" if chosen in ("hirescam", "gradcam") else "pixels"
     found = _trust(asked, chosen, stride, values) if trust else None
     place = asked.claim.place
-    shown = _over_picture(values, asked.pixels.placement)
+    shown = _over_picture(speaking_for(values, asked.x), asked.pixels.placement)
     return Explanation(
         Path(path), name, asked.answer, asked.claim.words, chosen, where, shown, asked.pixels.placement, seconds, place, found
     )
@@ -159,33 +161,29 @@ def _stride(asked: Asked, layer: str | None) -> int:
     return names[layer] if layer is not None else asked.layer
 
 
-# --- the methods: a question and a stride -> a map (H, W) over the input, 0 or more
+# --- the methods: a question and a stride -> what speaks for (above 0) and against the claim, a map (h, w) at its own resolution
 
 
 def hirescam(asked: Asked, stride: int) -> Tensor:
-    """What is positive of the maps' sum, each place weighted by its gradient; enlarged to the input."""
+    """The maps' sum, each place weighted by its gradient."""
     maps, gradient = asked.maps_at(stride)
-    return _enlarged(maps * gradient, asked.x)
+    return (maps * gradient).sum(1)[0]
 
 
 def gradcam(asked: Asked, stride: int) -> Tensor:
-    """What is positive of the maps' sum, each weighted by its mean gradient; enlarged to the input."""
+    """The maps' sum, each weighted by its mean gradient."""
     maps, gradient = asked.maps_at(stride)
-    return _enlarged(maps * gradient.mean((2, 3), keepdim=True), asked.x)
-
-
-def _enlarged(weighted: Tensor, x: Tensor) -> Tensor:
-    cam = weighted.sum(1, keepdim=True).clamp_min(0)
-    return functional.interpolate(cam, size=x.shape[2:], mode="bilinear", align_corners=False)[0, 0]
+    return (maps * gradient.mean((2, 3), keepdim=True)).sum(1)[0]
 
 
 def integrated_gradients(asked: Asked, stride: int) -> Tensor:
-    """The sum over colours of each pixel's part in the difference to a picture of the mean colour, brought to cells."""
+    """The sum over colours of each pixel's part in the difference to a picture of the mean colour."""
     from captum.attr import IntegratedGradients
 
+    blank, at_once = torch.zeros_like(asked.x), _at_once(asked.x)
     with torch.enable_grad():
-        parts = IntegratedGradients(asked).attribute(asked.x, torch.zeros_like(asked.x), n_steps=STEPS, internal_batch_size=AT_ONCE)
-    return _smooth(parts[0].sum(0).clamp_min(0))
+        parts = IntegratedGradients(asked).attribute(asked.x, blank, n_steps=STEPS, internal_batch_size=at_once)
+    return torch.as_tensor(parts)[0].sum(0).float()
 
 
 def occlusion(asked: Asked, stride: int) -> Tensor:
@@ -195,20 +193,20 @@ def occlusion(asked: Asked, stride: int) -> Tensor:
     high, wide = asked.x.shape[2:]
     window, slide = (max(1, min(high, wide) // HIDDEN), max(1, min(high, wide) // SLIDE))
     parts = Occlusion(asked.quick).attribute(
-        asked.x, (3, window, window), strides=(3, slide, slide), baselines=0, perturbations_per_eval=2 * AT_ONCE
+        asked.x, (3, window, window), strides=(3, slide, slide), baselines=0, perturbations_per_eval=2 * _at_once(asked.x)
     )
-    return torch.as_tensor(parts)[0].mean(0).float().clamp_min(0)
+    return torch.as_tensor(parts)[0].mean(0).float()
 
 
 def guided(asked: Asked, stride: int) -> Tensor:
-    """The size of what comes back to each pixel through rectifiers that let only what is positive pass, brought to cells."""
+    """The size of what comes back to each pixel through rectifiers that let only what is positive pass."""
     x = asked.x.clone().requires_grad_()
     with torch.enable_grad(), Rectified("guided") as mode:
         evidence = asked(x)
     if not mode.count:
         raise HeadError("--method guided: no rectifier runs in this network; use --method gradcam")
     (gradient,) = torch.autograd.grad(evidence.sum(), x)
-    return _smooth(gradient[0].abs().sum(0))
+    return gradient[0].abs().sum(0)
 
 
 METHODS: dict[Method, Callable[[Asked, int], Tensor]] = {
@@ -216,11 +214,21 @@ METHODS: dict[Method, Callable[[Asked, int], Tensor]] = {
 }  # fmt: skip
 
 
-def _smooth(values: Tensor) -> Tensor:
-    """Means over cells, enlarged again: of single pixels nobody can read a map."""
-    side = max(1, max(values.shape) // GRID)
+def _at_once(x: Tensor) -> int:
+    """How many pictures as large as ``x`` go through together."""
+    return max(1, AT_ONCE // (x.shape[2] * x.shape[3]))
+
+
+def speaking_for(values: Tensor, x: Tensor) -> Tensor:
+    """What speaks for the claim, of a map (h, w), over the input ``x``: (H, W), 0 or more."""
+    return _over_input(values.clamp_min(0), x)
+
+
+def _over_input(values: Tensor, x: Tensor) -> Tensor:
+    """A map enlarged to the input; of a finer one means over GRID cells, for of single pixels nobody can read a map."""
+    side = max(1, max(values.shape) // GRID) if values.shape == x.shape[2:] else 1
     cells = functional.avg_pool2d(values[None, None], side, ceil_mode=True)
-    return functional.interpolate(cells, size=values.shape, mode="bilinear", align_corners=False)[0, 0]
+    return functional.interpolate(cells, size=x.shape[2:], mode="bilinear", align_corners=False)[0, 0]
 
 
 def _over_picture(values: Tensor, placement: Placement) -> Tensor:
@@ -234,11 +242,9 @@ def _over_picture(values: Tensor, placement: Placement) -> Tensor:
 
 def _trust(asked: Asked, method: Method, stride: int, values: Tensor) -> Trust:
     draw = torch.Generator().manual_seed(0)
-    other = METHODS[method](asked.changed(_shuffled), stride)
-    order = _cells(values)
-    shuffled = _cells(other)
-    even = min(float(order.std(correction=0)), float(shuffled.std(correction=0))) < 1e-12  # nothing in common
-    changes = 1.0 if even else 1 - abs(float(spearmanr(order.flatten(), shuffled.flatten()).statistic))
+    other = METHODS[method](asked.changed(_shuffled), stride).detach()
+    changes = 1 - _correlation(*(_cells(_over_input(each, asked.x)).flatten() for each in (values, other)))
+    order = _cells(speaking_for(values, asked.x))
     high, wide = order.shape
     rows, columns = torch.linspace(-1, 1, high)[:, None], torch.linspace(-1, 1, wide)[None]
     spots = torch.rand(1, 1, SPOTS, SPOTS, generator=draw)
@@ -246,6 +252,12 @@ def _trust(asked: Asked, method: Method, stride: int, values: Tensor) -> Trust:
     maps = (order, random_map, -(rows.square() + columns.square()))
     own, random, centre = (_curves(asked, each) for each in maps)
     return Trust(changes, own, random, centre)
+
+
+def _correlation(one: Tensor, other: Tensor) -> float:
+    """The size of the rank correlation of two maps; of an even map with any other 0."""
+    even = min(float(one.std(correction=0)), float(other.std(correction=0))) < 1e-12
+    return 0.0 if even else abs(float(spearmanr(one, other).statistic))
 
 
 def _shuffled(network: nn.Module) -> None:
@@ -276,7 +288,9 @@ def _curves(asked: Asked, order: Tensor) -> Curves | None:
     whole = ranks.view(order.shape).repeat_interleave(side, 0).repeat_interleave(side, 1)[: x.shape[2], : x.shape[3]]
     shares = torch.linspace(0, 1, CURVE)
     taken = whole[None, None] < shares[:, None, None, None] * order.numel()
-    deleted, inserted = (asked.quick(torch.where(mask, cloud, x)) for mask in (taken, ~taken))
+    deleted, inserted = (
+        torch.cat([asked.quick(torch.where(some, cloud, x)) for some in mask.split(_at_once(x))]) for mask in (taken, ~taken)
+    )
     full, none = deleted[0], deleted[-1]
     if float(full - none) < TOLD:
         return None

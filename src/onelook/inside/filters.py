@@ -123,11 +123,11 @@ def grey(picture: Image.Image) -> Tensor:
     return torch.from_numpy(np.asarray(picture.convert("L"), dtype=np.float32) / 255)
 
 
-def first_kernels(network: nn.Module) -> Tensor:
-    """The filters (N, C, f, g) of the first convolution of a network. Raises OnelookError for one without."""
+def first_convolution(network: nn.Module) -> nn.Conv2d:
+    """The first convolution of a network. Raises OnelookError for one without."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            return module.weight.detach()
+            return module
     raise OnelookError("the network has no convolution")
 
 

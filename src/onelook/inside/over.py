@@ -21,7 +21,7 @@ from torch.nn import functional
 from onelook.errors import DataError, PictureError
 from onelook.facts import Facts
 from onelook.inside.asked import Asked, ask
-from onelook.inside.explain import blurred, hirescam
+from onelook.inside.explain import blurred, hirescam, speaking_for
 from onelook.model import Model
 from onelook.progress import QUIET, Progress
 
@@ -90,7 +90,7 @@ def explain_over(model: Model, name: str, paths: Sequence[Path], *, seed: int = 
             except PictureError:
                 continue
             claim = question.claim.name
-            maps.setdefault(claim, []).append(_small(question, hirescam(question, question.layer)))
+            maps.setdefault(claim, []).append(_small(question, speaking_for(hirescam(question, question.layer), question.x)))
             asked.setdefault(claim, []).append(path)
     if not maps:
         raise DataError(f"none of {len(chosen)} pictures can be read")

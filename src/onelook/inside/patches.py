@@ -90,23 +90,21 @@ class Patches:
         }
 
 
-def patches(
-    model: Model, paths: Sequence[Path], layer: str, *, units: Sequence[int] | None = None, head: str = READY, progress: Progress = QUIET
-) -> Patches:
+def patches(model: Model, paths: Sequence[Path], layer: str, *, units: Sequence[int] | None = None, progress: Progress = QUIET) -> Patches:
     """The regions that excite the units of a layer of the backbone most; ``units``: which channels (default: all).
 
-    ``head``: for which head pictures are looked at. Raises HeadError for a layer or unit that is not there, DataError without pictures.
+    Raises HeadError for a layer or unit that is not there, DataError without pictures.
     """
-    return patches_by_layer(model, paths, [layer], units=units, head=head, progress=progress)[layer]
+    return patches_by_layer(model, paths, [layer], units=units, progress=progress)[layer]
 
 
 def patches_by_layer(
-    model: Model, paths: Sequence[Path], names: Sequence[str], *, units: Sequence[int] | None = None, head: str = READY,
+    model: Model, paths: Sequence[Path], names: Sequence[str], *, units: Sequence[int] | None = None,
     progress: Progress = QUIET,
 ) -> dict[str, Patches]:  # fmt: skip
     """The same for several layers, in one pass over the pictures."""
     layers = [find_layer(model.backbone, name) for name in names]
-    extractor = model.extractor(model.geometry_of(head))
+    extractor = model.extractor(model.geometry_of(READY))
     best: dict[str, _Best] = {}
     refused: list[Refused] = []
     with progress.task("looking", len(paths)) as advance:

@@ -17,6 +17,8 @@ from onelook.answers.canvas import GREY, INK, PAPER, font, with_caption
 from onelook.data.pictures import open_picture
 from onelook.inside.activations import Activations, strength
 from onelook.inside.anatomy import HEADER, KIND_HEADER, Anatomy
+from onelook.inside.beside import HEADER as HEADER_BESIDE
+from onelook.inside.beside import Beside
 from onelook.inside.deconvnet import Reconstruction
 from onelook.inside.explain import Explanation
 from onelook.inside.filters import Learned, convolve
@@ -51,6 +53,35 @@ def write_anatomy(
         sections.append(Section(f"{head}: why it answers so", sheets=maps, folded=True))
     sections.append(Section("Layer by layer", table=Table("", HEADER, rows, shades=shades), note=note, folded=bool(seen or becomes or why)))
     return write_page(folder, f"Anatomy of {found.name}", lead, sections)
+
+
+def write_beside(
+    folder: Path, found: Beside, kernels: Sequence[Tensor], seen: Sequence[Sequence[Patches]], why: Sequence[Sequence[Explanation]]
+) -> Path:
+    """Write ``folder``/index.html about two networks and return its path. Raises DiskError.
+
+    ``kernels``: their first filters; ``seen``: of every common stage what excites their units; ``why``: what speaks for their answers.
+    """
+    sheets = [kernel_sheet(each, f"{name}: {first}") for name, first, each in zip(found.names, found.first, kernels, strict=True)]
+    note = "Dead: above 0 in no picture. Alike: linear CKA of what both say of the pictures, 1: the same but for a rotation of units."
+    sections = [
+        Section("Stage by stage", table=Table("", HEADER_BESIDE, tuple(map(tuple, found.rows()))), note=note),
+        Section("The first filters", sheets=(shown(stacked(sheets), "filters", "", WIDE),)),
+    ]
+    for both in zip(*seen, strict=True):
+        pairs = [
+            (f"{name}, {one.layer}", patch_sheet(replace(one, units=one.units[:UNITS])))
+            for name, one in zip(found.names, both, strict=True)
+        ]
+        shots = tuple(shown(sheet, name, "", WIDE) for name, sheet in pairs)
+        sections.append(Section(f"{both[0].layer}: what excites the units", sheets=shots, folded=True))
+    maps = [
+        shown(explained(one), f"{name}, {one.path.name}", one.claim, SPREAD)
+        for pair in zip(*why, strict=False)
+        for name, one in zip(found.names, pair, strict=True)
+    ]
+    sections += [Section("Why they answer so", sheets=tuple(maps))] if maps else []
+    return write_page(folder, f"{found.names[0]} beside {found.names[1]}", f"On the same {found.pictures} pictures.", sections)
 
 
 def _layer_section(found: Patches, sent: Sequence[tuple[Unit, Sequence[Reconstruction]]]) -> Section:

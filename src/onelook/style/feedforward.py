@@ -2,8 +2,10 @@
 
 Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Super-Resolution" (2016), with instance normalisation (Ulyanov
 et al. 2016) and upsampling by repetition before convolutions (Odena et al. 2016). What differs, so that two cores are enough: half the
-channels, the losses of the painter here, on the same network, and training that ends when its time is over. ``steady``: photos moved by a
-few pixels with a little noise, as the next frame of a film would be, must be painted alike (after Gupta et al. 2017, who learn from films).
+channels, the losses of the painter here, on the same network, looked at from another place at every step as there, and training that ends
+when its time is over. It learns for pictures of one size: strokes are as large as the slow painter's at that size. ``steady``: photos moved
+by a few pixels with a little noise, as the next frame of a film would be, must be painted alike (after Gupta et al. 2017, who learn from
+films).
 
     onelook style train painting.jpg photos/ --out painting.style --budget 15m
     onelook style apply painting.style photo.jpg
@@ -33,11 +35,13 @@ from onelook.facts import Facts
 from onelook.files import read_tensors, write_atomically
 from onelook.style.losses import Loss, Term
 from onelook.style.networks import StyleNetwork
-from onelook.style.painter import SHORTEST, to_picture, to_tensor
+from onelook.style.painter import SHIFTS, SHORTEST, as_large, to_picture, to_tensor
+from onelook.style.recipe import SIZE
 
 FORMAT = 1
 WIDTH, BLOCKS = 16, 5  # channels of the first convolution (the paper: 32), residual blocks
-SIDE, BATCH, RATE = 256, 2, 2e-3  # pixels of a photo while learning
+SIDE, BATCH, RATE = 256, 2, 2e-3  # pixels of the part of a photo that is painted while learning
+USUAL = (4, 3)  # a photo's shape, which says how many pixels one of some longer side has
 MULTIPLE = 4  # maps are halved twice
 MOVED, NOISE = 4, 0.02  # pixels and brightness by which a next frame differs
 
@@ -138,20 +142,21 @@ Callback = Callable[[Learned], None]
 
 
 def train(
-    style: Image.Image, name: str, photos: Sequence[Path], network: StyleNetwork, terms: Term, deadline: Deadline, *, side: int = SIDE,
+    style: Image.Image, name: str, photos: Sequence[Path], network: StyleNetwork, terms: Term, deadline: Deadline, *, size: int = SIZE,
     steady: float = 0.0, seed: int = 0, callback: Callback | None = None,
 ) -> StyleFile:  # fmt: skip
     """Learn to paint photos in one style until the deadline. Raises DataError without a photo that can be read.
 
-    ``terms``: what the painter goes down, too. ``steady``: weight of painting neighbouring frames alike. Ctrl-C ends it early.
+    ``terms``: what the painter goes down, too. ``size``: the longer side of the pictures that it will paint. ``steady``: weight of painting
+    neighbouring frames alike. Ctrl-C ends it early.
     """
     torch.manual_seed(seed)
     painter = Painter().to(memory_format=torch.channels_last)
-    lesson = _Lesson(network, terms, style, side)
+    lesson = _Lesson(network, terms, style, size)
     optimizer = torch.optim.Adam(painter.parameters(), RATE)
     begun, steps = time.perf_counter(), 0
     try:
-        for batch in _batches(photos, side, seed):
+        for batch in _batches(photos, size, seed):
             if deadline.passed():
                 break
             share = min(1.0, deadline.taken() / (deadline.seconds or math.inf))
@@ -169,27 +174,26 @@ def train(
         if not steps:
             raise
     painter.eval()
-    return StyleFile(painter, name, network.facts.name, str(terms), steps, time.perf_counter() - begun, len(photos), side)
+    return StyleFile(painter, name, network.facts.name, str(terms), steps, time.perf_counter() - begun, len(photos), size)
 
 
 class _Lesson:
     """The losses of what was painted of a batch: those of the painter, photo by photo."""
 
-    def __init__(self, network: StyleNetwork, terms: Term, style: Image.Image, side: int) -> None:
+    def __init__(self, network: StyleNetwork, terms: Term, style: Image.Image, size: int) -> None:
         self.network, self.pairs = network, terms.parts()
         self.layers = {loss.layer for _, loss in self.pairs}
-        scale = side / min(style.size)
-        small = style.resize((max(SHORTEST, round(style.width * scale)), max(SHORTEST, round(style.height * scale))))
         with torch.no_grad():
-            self.style = self._look(to_tensor(small))
+            self.style = self._look(to_tensor(as_large(style, size * size * USUAL[1] // USUAL[0])))
         self.targets = {loss: loss.statistics(x, None, x) for _, loss in self.pairs for x in [self.style[loss.layer]]}
 
     def __call__(self, painter: Painter, photos: Tensor, steady: float) -> dict[str, Tensor]:
         with bfloat16_autocast():
             painted = painter(photos.contiguous(memory_format=torch.channels_last))
+        shift = SHIFTS[int(torch.randint(len(SHIFTS), ()))]
         with torch.no_grad():
-            kept = self._look(photos)
-        found = self._look(painted)
+            kept = self._look(photos.roll(shift, (2, 3)))
+        found = self._look(painted.roll(shift, (2, 3)))
         losses: dict[str, Tensor] = {}
         for weight, loss in self.pairs:
             values = [self._value(loss, found[loss.layer][n : n + 1], kept[loss.layer][n : n + 1]) for n in range(len(photos))]
@@ -219,16 +223,22 @@ class _Lesson:
         return difference.square().mean()
 
 
-def _batches(photos: Sequence[Path], side: int, seed: int) -> Iterator[Tensor]:
-    """Batches of random crops, for ever; photos that cannot be read are left out. Raises DataError if none can be."""
-    drawn = random.Random(seed)
+def _batches(photos: Sequence[Path], size: int, seed: int) -> Iterator[Tensor]:
+    """Batches of parts of photos whose longer side has ``size`` pixels, for ever; photos that cannot be read are left out.
+
+    Raises DataError if none can be.
+    """
+    drawn, side = random.Random(seed), min(SIDE, size)
 
     def crop(item: tuple[Path, float, float, bool]) -> Tensor | PictureError:
         path, across, down, mirrored = item
         try:
-            picture = ImageOps.fit(open_picture(path, at_least=side), (side, side), Image.Resampling.BICUBIC, centering=(across, down))
+            photo = open_picture(path, at_least=size)
         except PictureError as error:
             return error
+        part = side / max(side / min(photo.size), size / max(photo.size))  # of the photo's own pixels
+        left, top = across * (photo.width - part), down * (photo.height - part)
+        picture = photo.resize((side, side), Image.Resampling.BICUBIC, box=(left, top, left + part, top + part))
         return to_tensor(ImageOps.mirror(picture) if mirrored else picture)
 
     def order() -> Iterator[tuple[Path, float, float, bool]]:

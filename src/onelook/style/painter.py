@@ -196,7 +196,7 @@ class Painter:
                     raise OnelookError("numbers overflow again and again; use weights nearer to 1, or --strength") from None
 
     def _region(self, strokes: Strokes, stage: Stage) -> Region:
-        pictures = [(weight, to_tensor(_as_large(picture, stage))) for weight, picture in strokes.pictures]
+        pictures = [(weight, to_tensor(as_large(picture, stage.pixels))) for weight, picture in strokes.pictures]
         return Region(pictures, None if strokes.mask is None else _places(strokes.mask, stage))
 
     def _allowed(self, stage: Stage) -> Tensor | None:
@@ -212,9 +212,9 @@ def scaled(picture: Image.Image, stage: Stage) -> Image.Image:
     return picture.resize((stage.width, stage.height), Image.Resampling.LANCZOS)
 
 
-def _as_large(picture: Image.Image, stage: Stage) -> Image.Image:
-    """A painting at its own shape with about as many pixels as the stage: strokes keep their size relative to the picture."""
-    scale = (stage.pixels / (picture.width * picture.height)) ** 0.5
+def as_large(picture: Image.Image, pixels: int) -> Image.Image:
+    """A painting at its own shape with about so many pixels, as what is painted: strokes keep their size relative to the picture."""
+    scale = (pixels / (picture.width * picture.height)) ** 0.5
     sides = (max(SHORTEST, round(side * scale)) for side in picture.size)
     return picture.resize(tuple(sides), Image.Resampling.LANCZOS)  # type: ignore[arg-type]
 

@@ -25,7 +25,7 @@ from onelook.progress import Progress
 from onelook.style.feedforward import Learned, StyleFile, load, train
 from onelook.style.networks import load_network
 from onelook.style.paint import INSTANT, Painting, paint
-from onelook.style.recipe import Recipe
+from onelook.style.recipe import SIZE, Recipe
 from onelook.video.write import Drawn, whole
 
 LADDER = (INSTANT, DEFAULT_BACKBONE, "hed")  # networks that need no download, the quickest first
@@ -116,7 +116,10 @@ def train_painter(
                 advance()
                 shown += 1
 
-        own = train(painting, style.name, found, network, recipe.terms(network), deadline, steady=steady, seed=seed, callback=show)
+        terms = recipe.terms(network)
+        own = train(
+            painting, style.name, found, network, terms, deadline, size=recipe.size or SIZE, steady=steady, seed=seed, callback=show
+        )  # fmt: skip
     own.save(out)
     return own.facts() | {"out": str(out), "stopped": not deadline.passed()}
 
@@ -124,7 +127,8 @@ def train_painter(
 def apply_painter(file: Path, photos: Sequence[str], out: Path, size: int | None) -> Iterator[Facts]:
     """Paint every photo, and every frame of films, in one pass and write it to a folder: path, out, seconds; or path, error.
 
-    Raises DataError without photos, DiskError.
+    ``size``: pixels of the longer side (default: what the painter learned for, or the photo's own if that is less). Raises DataError
+    without photos, DiskError.
     """
     painter = load(file)
     count, written = 0, set[Path]()
@@ -140,7 +144,7 @@ def apply_painter(file: Path, photos: Sequence[str], out: Path, size: int | None
 
 
 def _paint_photo(painter: StyleFile, path: Path, out: Path, size: int | None, written: set[Path]) -> Facts:
-    picture = _sized(open_picture(path), size)
+    picture = _sized(open_picture(path), size, painter)
     begun = time.perf_counter()
     painted = painter(picture)
     seconds = time.perf_counter() - begun
@@ -153,17 +157,15 @@ def _paint_film(painter: StyleFile, path: Path, out: Path, size: int | None) -> 
     """A film painted frame by frame, each at its own time, without its sound."""
     target = out / f"{path.stem}.mp4"
     if target.exists():
-        raise DataError(f"{target}: is there already; name another folder")
+        raise FilmError(f"{target}: is there already; name another folder")
     film, begun = Film.open(path), time.perf_counter()
     with whole(target) as partial, closing(Drawn(partial, film.rate)) as painted:
-        for frame in film.frames(film.chosen(), size):
-            painted.add(painter(_sized(frame.picture, size)), frame.time)
+        for frame in film.frames(film.chosen(), size or painter.size):
+            painted.add(painter(_sized(frame.picture, size, painter)), frame.time)
     return {"path": str(path), "out": str(target), "seconds": round(time.perf_counter() - begun, 3), "frames": len(film.times)}
 
 
-def _sized(picture: Image.Image, size: int | None) -> Image.Image:
-    """A picture whose longer side has so many pixels; as it is without a size."""
-    if size is None:
-        return picture
-    scale = size / max(picture.size)
-    return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
+def _sized(picture: Image.Image, size: int | None, painter: StyleFile) -> Image.Image:
+    """A picture whose longer side has so many pixels; without a size at most as many as the painter learned for."""
+    scale = (size or min(painter.size, max(picture.size))) / max(picture.size)
+    return picture if scale == 1 else picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
