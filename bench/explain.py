@@ -4,6 +4,7 @@ For every picture the areas under the curves; paired differences with 95 % inter
 change; seconds of a map against a prediction of the same picture.
 
     python bench/explain.py --model kind.onelook --head kind --data photos/ --count 200
+    python bench/explain.py --model kind.onelook --head kind --data photos/ --count 8 --time
 """
 
 import argparse
@@ -16,7 +17,8 @@ import numpy as np
 
 from onelook import Model
 from onelook.data.pictures import find_pictures
-from onelook.inside.explain import explain
+from onelook.errors import OnelookError
+from onelook.inside.explain import METHODS, explain
 
 
 def interval(values: np.ndarray) -> list[float]:
@@ -26,6 +28,19 @@ def interval(values: np.ndarray) -> list[float]:
     return [float(values.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))]
 
 
+def seconds_of(model: Model, head: str, paths: list[Path]) -> dict[str, list[float] | str]:
+    """By every method: the median and the longest time of a map, or why there is none."""
+    found: dict[str, list[float] | str] = {}
+    for method in METHODS:
+        try:
+            taken = [explain(model, head, path, method=method, trust=False).seconds for path in paths]
+            found[method] = [round(statistics.median(taken), 3), round(max(taken), 3)]
+        except OnelookError as error:
+            found[method] = str(error)
+        print(method, found[method], flush=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True)
@@ -33,10 +48,14 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--method", default="auto")
+    parser.add_argument("--time", action="store_true", help="only how long a map takes by every method")
     asked = parser.parse_args()
     model = Model.load(asked.model, device="cpu")
     paths = list(find_pictures([asked.data]))
     chosen = np.random.default_rng(0).permutation(len(paths))[: asked.count]
+    if asked.time:
+        print(json.dumps({"bench": "explain", "head": asked.head, "seconds": seconds_of(model, asked.head, [paths[n] for n in chosen])}))
+        return
     rows, ratios, layer, untold = [], [], "", 0
     for number, index in enumerate(chosen):
         path = paths[index]
@@ -45,6 +64,7 @@ def main() -> None:
         predicting = time.perf_counter() - begun
         found = explain(model, asked.head, Path(path), method=asked.method)
         trust = found.trust
+        assert trust is not None
         if trust.own is None:
             untold += 1
             continue

@@ -15,7 +15,7 @@ from onelook import read
 from onelook.backbones.engines import TorchEngine
 from onelook.data.augment import RECIPES
 from onelook.data.readers.legend import write_legend
-from onelook.data.readers.masks import BINARY, CAMVID, VOC
+from onelook.data.readers.mask_values import BINARY, CAMVID, VOC
 from onelook.data.samples import Dataset, mask_of
 from onelook.errors import DataError, PictureError, UnreadableError
 from onelook.geometry.masks import IGNORE, mirrored, nearest

@@ -15,7 +15,8 @@ from onelook.answers.segmentation import Segmentation
 from onelook.backbones.backbone import Backbone
 from onelook.cli import main
 from onelook.data.pictures import open_picture, picture_size
-from onelook.data.readers.masks import read_masks, values_of
+from onelook.data.readers.mask_values import values_of
+from onelook.data.readers.masks import read_masks
 from onelook.data.samples import Dataset, mask_of
 from onelook.errors import BudgetError, DataError, HeadError
 from onelook.workflows.validate import validate

@@ -8,7 +8,7 @@ from scipy import ndimage
 from torch import from_numpy, ones_like
 
 from onelook import Geometry, Model, read
-from onelook.data.readers.masks import CAMVID
+from onelook.data.readers.mask_values import CAMVID
 from onelook.data.samples import mask_of
 from onelook.metrics.pixels import foreground_rand, pixel_error
 from onelook.workflows.data import check
