@@ -1,7 +1,7 @@
 """Does ``--steady`` calm films? Two painters of one style, one of them steady, trained for the same time; then both paint a film.
 
 Flicker: the mean change from frame to frame of what is painted, where the film itself does not change (by less than STILL), in grey
-levels.
+levels. Beside it the style distance of the first frame, by a judge.
 
     python bench/style_steady.py --painting painting.jpg --photos photos/ --film film.mp4 --minutes 4
 """
@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from onelook.data.film import Film
+from onelook.data.pictures import open_picture
 from onelook.progress import Progress
 from onelook.style.feedforward import load
+from onelook.style.judge import Judge, find_judge
 from onelook.style.recipe import Recipe
 from onelook.workflows.style import train_painter
 
@@ -38,6 +40,7 @@ def main() -> None:
     film = Film.open(asked.film)
     frames = [frame.picture.resize((asked.size, round(asked.size * frame.picture.height / frame.picture.width)))
               for frame in film.frames(range(min(asked.frames, len(film.times))), asked.size)]  # fmt: skip
+    judge = Judge(find_judge(Recipe.network), frames[0], [(1.0, open_picture(asked.painting))], asked.size)
     facts: dict[str, object] = {"bench": "style_steady", "film": asked.film.name, "frames": len(frames)}
     for steady in asked.steady:
         file = folder / f"steady{steady:g}.style"
@@ -52,7 +55,11 @@ def main() -> None:
             still = change < STILL
             flicker.append(np.abs(now - was)[still].mean())
             film_change.append(change[still].mean())
-        facts[f"steady {steady:g}"] = {"flicker": round(float(np.mean(flicker)), 3), "steps": painter.steps}
+        facts[f"steady {steady:g}"] = {
+            "flicker": round(float(np.mean(flicker)), 3),
+            "style": round(judge(painter(frames[0])).style, 4),
+            "steps": painter.steps,
+        }
         facts["film_changes"] = round(float(np.mean(film_change)), 3)
         print(facts, flush=True)
     print(json.dumps(facts))

@@ -152,6 +152,11 @@ class TestFineTuned:
         page = (tmp_path / "page" / "index.html").read_text()
         assert "stride32: what excites the units" in page
         assert "Why they answer so" in page
+        code, text, _ = run("anatomy", "efficientnet_lite0", "--beside", f"{file}:tuned", "--over", photos, "--json")
+        bare = json.loads(text)["stages"]  # looks as the head does: before the cut there is nothing between them
+        assert bare["stride8"]["stages"][0] == bare["stride8"]["stages"][1]
+        assert bare["stride8"]["alike"] == pytest.approx(1, abs=1e-6)
+        assert bare["stride16"]["alike"] < 0.9999
         code, text, _ = run("patches", f"{file}:tuned", photos, "--layer", "stride32", "--json")
         ours = json.loads(text)["units"][0]["pictures"][0]["value"]
         assert ours == pytest.approx(patches(tuned, list(find_pictures([photos])), "stride32", units=[0]).units[0].patches[0].value)

@@ -11,7 +11,7 @@ over into patterns that are not in the picture: aliasing, for which Zeiler and F
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,6 @@ from onelook.inside.filters import Spectrum, first_convolution, spectrum
 from onelook.looks.extractor import Extractor, Refused, look_at
 from onelook.looks.features import Needs, shown
 from onelook.model import Model
-from onelook.modelparts import READY
 from onelook.progress import QUIET, Progress
 
 MOST, LEAST = 500, 4  # pictures that are looked at; what likeness can be told of
@@ -83,18 +82,22 @@ class Beside:
 
 
 def beside(one: Model, other: Model, paths: Sequence[Path], names: tuple[str, str], *, progress: Progress = QUIET) -> Beside:
-    """Both networks on the same pictures (of many, MOST drawn). Raises HeadError without a common stage, DataError without pictures."""
+    """Both networks on the same pictures (of many, MOST drawn), each looking as its heads do; one without heads looks as the other.
+
+    Raises HeadError without a common stage, DataError without pictures.
+    """
     common = [stride for stride in one.backbone.strides if stride in other.backbone.strides]
     if not common:
         raise HeadError(f"{names[0]} and {names[1]} have no stage in common: strides {one.backbone.strides} and {other.backbone.strides}")
     chosen = list(dict.fromkeys(paths))
     if len(chosen) > MOST:
         chosen = [chosen[index] for index in sorted(np.random.default_rng(0).choice(len(chosen), MOST, replace=False))]
+    extractors = [_as_its_heads(one, other), _as_its_heads(other, one)]
     with progress.task("looking", 2 * len(chosen)) as advance:
         sides = []
-        for model in (one, other):
+        for extractor in extractors:
             side = _Side(common)
-            for path, maps in _looks(model.extractor(model.geometry_of(READY)), chosen, common):
+            for path, maps in _looks(extractor, chosen, common):
                 side.add(path, maps)
                 advance()
             sides.append(side)
@@ -106,7 +109,7 @@ def beside(one: Model, other: Model, paths: Sequence[Path], names: tuple[str, st
         alike = likeness(first, second) if len(first) >= LEAST else None
         stages[f"stride{stride}"] = (sides[0].stage(stride), sides[1].stage(stride), alike)
     some = chosen[:: max(1, len(chosen) // FOLDED)][:FOLDED]
-    return Beside(names, (_first(one, some), _first(other, some)), stages, len(sides[0].means[common[0]]))
+    return Beside(names, (_first(extractors[0], some), _first(extractors[1], some)), stages, len(sides[0].means[common[0]]))
 
 
 def _looks(extractor: Extractor, paths: Sequence[Path], strides: Sequence[int]) -> Iterator[tuple[Path, dict[int, Tensor]]]:
@@ -138,9 +141,13 @@ class _Side:
         return Stage(len(peaks), float((peaks <= 0).float().mean()), self.active[stride] / len(self.means[stride]))
 
 
-def _first(model: Model, paths: Sequence[Path]) -> First:
-    layer = first_convolution(model.backbone.network)
-    extractor = model.extractor(model.geometry_of(READY))
+def _as_its_heads(model: Model, other: Model) -> Extractor:
+    geometry = model.geometry or other.geometry or model.backbone.own_geometry()
+    return model.extractor(replace(geometry, multiple=max(geometry.multiple, model.backbone.size_multiple)))
+
+
+def _first(extractor: Extractor, paths: Sequence[Path]) -> First:
+    layer = first_convolution(extractor.backbone.network)
     shares = [folded(layer, maps[PIXELS]) for _, maps in _looks(extractor, paths, [PIXELS])]
     return First(spectrum(layer.weight.detach()), max(layer.stride), float(np.mean(shares)))
 

@@ -81,7 +81,10 @@ def _layer(
 
 @dataclass(frozen=True)
 class StyleFile:
-    """A trained painter and what is known of it: the style's name, the network and losses it learned from, how long."""
+    """A trained painter and what is known of it: the style's name, the network and losses it learned from, how long.
+
+    ``size``: the longer side of the pictures that it learned to paint; at others it paints, too, strokes as large in pixels.
+    """
 
     painter: Painter
     style: str
