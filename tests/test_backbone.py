@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
+from torch import nn
 
 from onelook import Model
 from onelook.backbones.backbone import Backbone
-from onelook.backbones.weights import DEFAULT_BACKBONE, packaged, read_state
+from onelook.backbones.weights import DEFAULT_BACKBONE, load_weights, packaged, read_state
 from onelook.errors import BackboneError, UnreadableError, WeightsMissing
 
 
@@ -98,3 +100,35 @@ def test_no_network_names_the_way_out(monkeypatch: pytest.MonkeyPatch, capsys: p
     said = capsys.readouterr().err
     assert "47 MB" in said
     assert "licence apache-2.0" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [("resnet18", "resnet18"), ("mobilenetv2_100", "mobilenet_v2"), pytest.param("vgg11", "vgg11", marks=pytest.mark.slow)],
+)
+def test_torchvisions_files(name: str, theirs: str, tmp_path: Path) -> None:
+    """Names and dense layers differ from timm's: the same logits from their files."""
+    torch.manual_seed(0)
+    network = torchvision.models.get_model(theirs, weights=None).eval()
+    torch.save(network.state_dict(), tmp_path / "theirs.pth")
+    ours = Backbone.load(name, weights_file=tmp_path / "theirs.pth")
+    x = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = network(x)
+        torch.testing.assert_close(ours.network(x), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_files_of_other_networks_are_not_taken_by_position() -> None:
+    """As many tensors, and one that does not fit: it is named."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(4, 2))
+    state = {"a.weight": torch.zeros(4, 3, 3, 3), "a.bias": torch.zeros(4), "b.weight": torch.zeros(2, 5), "b.bias": torch.zeros(2)}
+    with pytest.raises(BackboneError, match=r"other.pth: b.weight \\(2, 5\\) stands where the network has 1.weight \\(2, 4\\)"):
+        load_weights(network, state, "other.pth")
+    swapped = {"a.bias": torch.ones(4), "a.weight": torch.zeros(4, 3, 3, 3), "b.weight": torch.zeros(2, 4), "b.bias": torch.zeros(2)}
+    with pytest.raises(BackboneError, match=r"a.bias \\(4,\\) stands where the network has 0.weight"):
+        load_weights(network, swapped, "other.pth")
+    fits = dict(sorted(state.items())) | {"b.weight": torch.ones(2, 4)}
+    load_weights(network, {name: fits[name] for name in ("a.weight", "a.bias", "b.weight", "b.bias")}, "other.pth")
+    assert float(network[1].weight.sum()) == 8  # type: ignore[arg-type]
+    with pytest.raises(BackboneError, match="4 of 4 tensors are missing"):  # those keep no order
+        load_weights(network, fits, "other.safetensors")

@@ -273,16 +273,14 @@ def _build(name: str, weights_file: Path | None) -> tuple[nn.Module, Preprocess,
     if name in PACKAGED:
         network = _timm(f"tf_{name}")
         path = weights_file or weights.packaged(name)
-        state = weights.read_state(path)
-        by_position = "_conv_stem.weight" in state  # the package's file names its tensors otherwise
-        (weights.load_by_position if by_position else weights.load_by_name)(network, state, str(path))
+        weights.load_weights(network, weights.read_state(path), str(path))
         kind = "file" if weights_file else "package"
         licence = "not stated" if weights_file else "Apache-2.0"
         return network, _timm_preprocess(network), Source(kind, path.name, licence, path.stat().st_size)
     random, name = name.startswith("random:"), name.removeprefix("random:")
     network, preprocess, pretrained, licence = _architecture(f"tf_{name}" if name in PACKAGED else name)
     if weights_file and not random:
-        weights.load_by_name(network, weights.read_state(weights_file), str(weights_file))
+        weights.load_weights(network, weights.read_state(weights_file), str(weights_file))
         return network, preprocess, Source("file", weights_file.name, "not stated", weights_file.stat().st_size)
     if random or pretrained is None:
         return network, preprocess, Source("random", "random", "none")

@@ -97,16 +97,29 @@ def load_by_name(network: nn.Module, state: Mapping[str, Tensor], origin: str) -
     network.load_state_dict({**own, **{name: state[name] for name in own if name in state}})
 
 
-def load_by_position(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
-    """Fill ``network`` from a file that has the same tensors in the same order under other names.
+def load_weights(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    """Fill ``network`` from a file, by name; one that names its tensors otherwise, as other libraries do, tensor by tensor in order.
 
-    Every shape is checked; ``num_batches_tracked`` counters are left out on both sides.
+    Then every last word (weight, bias ...) and shape must fit; dense layers may be kept as convolutions, or the other way round. A
+    ``.safetensors`` file keeps no order, so it goes by name alone.
     """
-    own = [name for name in network.state_dict() if not name.endswith("num_batches_tracked")]
-    theirs = [name for name in state if not name.endswith("num_batches_tracked")]
-    if len(own) != len(theirs):
-        raise BackboneError(f"{origin}: has {len(theirs)} tensors, the network has {len(own)}")
-    load_by_name(network, {name: state[other] for name, other in zip(own, theirs, strict=True)}, origin)
+    own = {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    theirs = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    if own.keys() <= theirs.keys() or len(own) != len(theirs) or origin.endswith(".safetensors"):
+        load_by_name(network, state, origin)
+        return
+    found = {}
+    for (name, value), (other, given) in zip(own.items(), theirs.items(), strict=True):
+        alike = name.rpartition(".")[2] == other.rpartition(".")[2] and _same_values(value, given)
+        if not alike:
+            raise BackboneError(f"{origin}: {other} {tuple(given.shape)} stands where the network has {name} {tuple(value.shape)}")
+        found[name] = given.reshape(value.shape)
+    load_by_name(network, found, origin)
+
+
+def _same_values(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have one shape, or are a dense layer's and a convolution's of as many values for each output."""
+    return one.shape == other.shape or ({one.ndim, other.ndim} == {2, 4} and len(one) == len(other) and one.numel() == other.numel())
 
 
 def from_hub(name: str, repository: str | None, create: Callable[[], nn.Module], size: int, licence: str) -> nn.Module:

@@ -16,6 +16,7 @@ speaks as strongly for the answer (a cell without a defect), there is nothing to
     onelook explain mine.onelook photo.jpg --head kind --out map.png
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from onelook.model import Model
 Method = Literal["hirescam", "gradcam", "integrated_gradients", "occlusion", "guided"]
 STEPS = 32  # of integrated gradients
 AT_ONCE = 8 * 224 * 224  # pixels of the pictures that go through at once: memory does not grow with the input's size
-HIDDEN, SLIDE = 7, 14  # the hidden square's side and how far it slides: parts of the input's side
+HIDDEN, SLIDE = 7, 13  # the hidden square's side and how far it slides: parts of the side of a square as large as the input
 CURVE = 14  # pictures of a deletion or insertion curve
 GRID = 28  # cells of the longer side, in which pixels are deleted and inserted
 SPOTS = 7  # of the longer side, of which a random map is made: scattered cells would destroy a picture as noise does, whatever they show
@@ -191,9 +192,9 @@ def occlusion(asked: Asked, stride: int) -> Tensor:
     from captum.attr import Occlusion
 
     high, wide = asked.x.shape[2:]
-    window, slide = (max(1, min(high, wide) // HIDDEN), max(1, min(high, wide) // SLIDE))
+    window, slide = (max(1, math.isqrt(high * wide) // part) for part in (HIDDEN, SLIDE))
     parts = Occlusion(asked.quick).attribute(
-        asked.x, (3, window, window), strides=(3, slide, slide), baselines=0, perturbations_per_eval=2 * _at_once(asked.x)
+        asked.x, (3, min(window, high), min(window, wide)), (3, slide, slide), baselines=0, perturbations_per_eval=2 * _at_once(asked.x)
     )
     return torch.as_tensor(parts)[0].mean(0).float()
 
