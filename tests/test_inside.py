@@ -178,6 +178,17 @@ def test_networks_with_pools_have_switches() -> None:
         assert rule_for(backbone, find_layer(backbone, stage)) == rule
 
 
+def test_a_rule_can_be_asked_for(photos: Path) -> None:
+    """Other than the usual one: behind several rectifiers their reconstructions differ."""
+    torch.manual_seed(0)
+    model = Model.new("random:alexnet_2012", device="cpu")
+    found = patches(model, list(find_pictures([photos]))[:3], "stride16", units=[0])
+    extractor = model.extractor(model.geometry_of("imagenet"))
+    (_, usual), (_, guided) = (next(reconstructions(extractor, found, rule)) for rule in (None, "guided"))  # type: ignore[arg-type]
+    assert (usual[0].rule, guided[0].rule) == ("deconvnet", "guided")
+    assert usual[0].made.shape != guided[0].made.shape or not torch.equal(usual[0].made, guided[0].made)
+
+
 def test_a_layer_before_any_rectifier() -> None:
     backbone = Backbone.load("random:lenet5")
     with pytest.raises(HeadError, match="tanh is no rectifier"):
@@ -200,6 +211,10 @@ def test_the_commands(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         assert sheet.size[1] > 1000
     code, out, _ = run("deconvnet", "efficientnet_lite0", photos, "--layer", "stride4", "--units", "0-1", "--out", tmp_path / "d.png")
     assert (code, "2 units of stride4, 48 pictures" in out) == (0, True)
+    words = ("deconvnet", "random:alexnet_2012", photos, "--layer", "stride8", "--units", "0", "--out", tmp_path / "g.png")
+    assert run(*words, "--rule", "guided")[0] == 0
+    code, _, err = run(*words, "--rule", "plain")
+    assert (code, "--rule plain: use auto, deconvnet, guided" in err) == (2, True)
     assert run("patches", "efficientnet_lite0", photos, "--layer", "stride3")[0] == 2
     code, _, err = run("patches", "efficientnet_lite0", photos, "--units", "x")
     assert (code, "not numbers; use 0-15 or 3,8,12" in err) == (2, True)

@@ -1,7 +1,7 @@
 """``onelook filters``, ``patches``, ``deconvnet``: what a network's filters and units see."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -152,6 +152,9 @@ def deconvnet(
     data: Annotated[list[str], typer.Argument(metavar="DATA...", help="Pictures, folders, globs.")],
     layer: Annotated[str, typer.Option(metavar="LAYER", help="A stage (stride8) or a module of the network (blocks.3.1).")] = "stride8",
     units: Annotated[str, typer.Option(metavar="0-15,40", help="Which channels.")] = "0-15",
+    rule: Annotated[
+        str, typer.Option(metavar="RULE", help="auto, deconvnet (by switches) or guided (by the rectifiers' own signs, too).")
+    ] = "auto",
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="Where the sheet goes.")] = Path("deconvnet.png"),
     weights: Weights = None,
     json: Json = False,
@@ -166,14 +169,18 @@ def deconvnet(
     from onelook.inside.deconvnet import reconstructions
     from onelook.inside.opened import network_of, open_network
     from onelook.inside.patches import patches as run
+    from onelook.inside.rectifiers import Rule
     from onelook.modelparts import READY
     from onelook.report.inside import deconvnet_sheet
 
+    if rule not in ("auto", *get_args(Rule)):
+        raise OnelookError(f"--rule {rule}: use auto, {', '.join(get_args(Rule))}")
+    chosen: Rule | None = None if rule == "auto" else rule  # type: ignore[assignment]
     model = network_of(*open_network(network, weights))
     found = run(model, list(find_pictures(data)), layer, units=numbers(units), progress=progress(quiet))
     with progress(quiet).task("sending back", len(found.units)) as advance:
         sent = []
-        for unit in reconstructions(model.extractor(model.geometry_of(READY)), found):
+        for unit in reconstructions(model.extractor(model.geometry_of(READY)), found, chosen):
             sent.append(unit)
             advance()
     save_picture(deconvnet_sheet(layer, sent), out)

@@ -7,7 +7,7 @@ are added, as the transposed operation does. Batch normalisation is undone as th
 normalisation is passed through as it is.
 A network that halves its maps by strides instead of pools (EfficientNet, ResNet) has no switches, and what comes back is a pattern without
 a picture in it. For these Springenberg et al. 2014 let the rectifiers' own signs stand for the switches (guided back-propagation), which is
-done here, too, and said.
+done here, too, and said. It can be asked for where there are switches: of VGG-16 it shows edges and fur where the deconvnet shows a grid.
 
     onelook deconvnet efficientnet_lite0 photos/ --layer stride4 --out sheet.png
 """
@@ -72,10 +72,11 @@ def rule_for(backbone: Backbone, layer: Layer) -> Rule:
     return "deconvnet" if mode.pools * SWITCHED >= halvings else "guided"
 
 
-def reconstructions(extractor: Extractor, found: Patches) -> Iterator[tuple[Unit, list[Reconstruction]]]:
-    """For every unit of ``found`` its patches with what made it active, unit by unit."""
+def reconstructions(extractor: Extractor, found: Patches, rule: Rule | None = None) -> Iterator[tuple[Unit, list[Reconstruction]]]:
+    """For every unit of ``found`` its patches with what made it active, unit by unit. ``rule``: default ``rule_for``. Raises HeadError."""
     layer = find_layer(extractor.backbone, found.layer)
-    rule = rule_for(extractor.backbone, layer)
+    usual = rule_for(extractor.backbone, layer)
+    rule = rule or usual
     for unit in found.units:
         yield unit, _reconstructions(extractor, layer, unit, rule)
 

@@ -221,7 +221,7 @@ def deconvnet_sheet(layer: str, units: Sequence[tuple[Unit, Sequence[Reconstruct
     """Of every unit the nine regions that excite it, and beside them what in each made it active; grey is nothing."""
     squares = [[[_fitted(_pixels(one.seen)) for one in found], [_fitted(_signed(one.made)) for one in found]] for _, found in units]
     rule = next((found[0].rule for _, found in units if found), "deconvnet")
-    by = "by switches and rectifiers (deconvnet)" if rule == "deconvnet" else "by rectifiers; maps are not halved by pools (guided)"
+    by = "by switches and rectifiers (deconvnet)" if rule == "deconvnet" else "by the rectifiers' own signs, too (guided)"
     return _sheet(
         f"{layer}: regions, and what in them made the unit active, {by}", [f"unit {unit.unit}" for unit, _ in units], squares, columns
     )
