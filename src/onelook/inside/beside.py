@@ -101,15 +101,16 @@ def beside(one: Model, other: Model, paths: Sequence[Path], names: tuple[str, st
                 side.add(path, maps)
                 advance()
             sides.append(side)
-    if not sides[0].means[common[0]]:
+    read = list(sides[0].means[common[0]])
+    if not read:
         raise DataError(f"none of {len(chosen)} pictures can be read")
     stages = {}
     for stride in common:
-        first, second = (torch.stack([side.means[stride][path] for path in sides[0].means[stride]]) for side in sides)
+        first, second = (torch.stack([side.means[stride][path] for path in read]) for side in sides)
         alike = likeness(first, second) if len(first) >= LEAST else None
         stages[f"stride{stride}"] = (sides[0].stage(stride), sides[1].stage(stride), alike)
-    some = chosen[:: max(1, len(chosen) // FOLDED)][:FOLDED]
-    return Beside(names, (_first(extractors[0], some), _first(extractors[1], some)), stages, len(sides[0].means[common[0]]))
+    some = read[:: max(1, len(read) // FOLDED)][:FOLDED]
+    return Beside(names, (_first(extractors[0], some), _first(extractors[1], some)), stages, len(read))
 
 
 def _looks(extractor: Extractor, paths: Sequence[Path], strides: Sequence[int]) -> Iterator[tuple[Path, dict[int, Tensor]]]:
