@@ -1,6 +1,6 @@
 """Seconds of finding what excites all units of a layer against looking alone at the same pictures, alternately.
 
-python bench/patches.py --data photos/ --count 2000 --layer stride8
+python bench/patches.py --data photos/ --count 2000 --layers stride8,stride16
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 Both over the lines beside it at the same place of the networks' strides, so that 1 is a line like its fellows in both.
 
-    python bench/style_seams.py --pictures neural_style/ --size 1024 --tile 512
+    python bench/style_seams.py --pictures neural_style/ --size 640 --tile 416
 """
 
 import argparse
@@ -21,9 +21,9 @@ from style_tiles import across
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=Path, required=True)
-    parser.add_argument("--size", type=int, default=1024)
-    parser.add_argument("--steps", type=int, default=160, help="of all sizes together")
-    parser.add_argument("--tile", type=int, default=512)
+    parser.add_argument("--size", type=int, default=640)
+    parser.add_argument("--steps", type=int, default=100, help="of all sizes together")
+    parser.add_argument("--tile", type=int, default=416)
     parser.add_argument("--pairs", type=int, default=len(PAIRS))
     asked = parser.parse_args()
     seams, others = [], []

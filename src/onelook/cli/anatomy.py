@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onelook.cli.inside import SHOWN, Network
-from onelook.cli.options import Json, Quiet, Report, Weights, emit, progress, say, table
+from onelook.cli.options import Json, Network, Quiet, Report, Weights, emit, progress, say, table
 from onelook.errors import HeadError, OnelookError
 
 if TYPE_CHECKING:
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from onelook.model import Model
 
 EXPLAINED = 4  # pictures on a page whose answers are explained
+SENT_BACK = 12  # units of a stage on a page of which is shown what made them active
+DRAWN = Path("activations.png")
 
 
 def anatomy(
@@ -29,7 +30,7 @@ def anatomy(
         str | None, typer.Option(metavar="NET|FILE[:HEAD]", help="Another network on the pictures of --over, figures side by side.")
     ] = None,
     picture: Annotated[Path | None, typer.Option(metavar="PICTURE", help="What this picture becomes in it, stage by stage.")] = None,
-    out: Annotated[Path, typer.Option(metavar="FILE.png", help="Where that is drawn, without --report.")] = Path("activations.png"),
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="Where that is drawn, without --report.")] = DRAWN,
     report: Report = None,
     weights: Weights = None,
     json: Json = False,
@@ -44,7 +45,8 @@ def anatomy(
     from onelook.inside.opened import network_of, open_network
 
     if beside is not None:
-        _beside(network, beside, over, report, weights, {"--picture": picture, "--size": size, "--all": every}, json, quiet)
+        alone: dict[str, object] = {"--picture": picture, "--size": size, "--all": every, "--out": out != DRAWN}
+        _beside(network, beside, over, report, weights, alone, json, quiet)
         return
     if over is not None and report is None:
         raise OnelookError("--over: what excites units is drawn on a page: add --report DIR (or see onelook patches)")
@@ -53,11 +55,12 @@ def anatomy(
     else:
         model, head = open_network(network, weights)
         found = anatomy_of_model(model, size, [head] if head else None) if model.heads else of_name(model.backbone.name, size)
-    becomes = _becomes(network_of(model, head), picture) if model is not None and picture is not None else []
+    inner = None if model is None else network_of(model, head)
+    becomes = _becomes(inner, picture) if inner is not None and picture is not None else []
     if report is not None:
         from onelook.report.inside import write_anatomy
 
-        seen = _seen(network_of(model, head), over, quiet) if model is not None and over is not None else ()
+        seen = _seen(inner, over, quiet) if inner is not None and over is not None else ()
         write_anatomy(report, found, seen, becomes, _why(model, head, picture, over) if model is not None else ())
     elif becomes:
         from onelook.answers.canvas import save_picture
@@ -88,7 +91,7 @@ def _seen(model: "Model", over: Path, quiet: bool) -> "list[tuple[Patches, list[
 
     seen = []
     for patches in _excited(model, [f"stride{stride}" for stride in model.backbone.strides], over, quiet):
-        some = replace(patches, units=patches.units[:SHOWN])
+        some = replace(patches, units=patches.units[:SENT_BACK])
         try:
             sent = list(reconstructions(model.extractor(model.geometry_of(READY)), some))
         except HeadError:

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onelook.cli.inside import Network
-from onelook.cli.options import Json, Quiet, Report, Weights, emit, progress, say, table
+from onelook.cli.options import Json, Network, Quiet, Report, Weights, emit, progress, say, table
 from onelook.errors import HeadError, OnelookError
 
 if TYPE_CHECKING:
@@ -49,6 +48,8 @@ def explain(
     if over is None and report is not None:
         raise OnelookError("--report: a page is made of many pictures (--over DATA); one is drawn by --out FILE.png")
     model, named = open_network(network, weights)
+    if head and ".onelook:" in network and head != named:
+        raise HeadError(f"--head {head}: {network} names another head; leave one of them away")
     name = head or named or _only(model)
     if over is not None:
         _explain_over(model, name, over, report, json, quiet)

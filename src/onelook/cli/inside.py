@@ -5,21 +5,18 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from onelook.cli.options import Json, Quiet, Weights, done, emit, numbers, progress, say, table
+from onelook.cli.options import Json, Network, Quiet, Weights, done, emit, numbers, progress, say, table
 from onelook.errors import OnelookError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SHOWN = 12  # units that are named where no sheet is drawn
-Network = Annotated[
-    str, typer.Argument(metavar="NET|FILE[:HEAD]", help="A network by its name, or a .onelook file (with the stages of one of its heads).")
-]
 
 
 def filters(
     sources: Annotated[
-        list[str], typer.Argument(metavar="PICTURE | NET|FILE...", help="A picture, or networks whose first filters are shown.")
+        list[str], typer.Argument(metavar="PICTURE | NET|FILE[:HEAD]...", help="A picture, or networks whose first filters are shown.")
     ],
     kernel: Annotated[
         str, typer.Option(metavar="NAME|ROWS", help='vertical, sobel, scharr, laplacian ..., or "1 0 -1; 2 0 -2; 1 0 -1".')

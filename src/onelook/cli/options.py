@@ -81,6 +81,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the backbone runs.")]
+Network = Annotated[
+    str, typer.Argument(metavar="NET|FILE[:HEAD]", help="A network by its name, or a .onelook file (with the stages of one of its heads).")
+]
 Weights = Annotated[
     Path | None, typer.Option("--weights", metavar="FILE", rich_help_panel="Model", help="The backbone's weights (.safetensors or .pth).")
 ]

@@ -75,8 +75,7 @@ def rule_for(backbone: Backbone, layer: Layer) -> Rule:
 def reconstructions(extractor: Extractor, found: Patches, rule: Rule | None = None) -> Iterator[tuple[Unit, list[Reconstruction]]]:
     """For every unit of ``found`` its patches with what made it active, unit by unit. ``rule``: default ``rule_for``. Raises HeadError."""
     layer = find_layer(extractor.backbone, found.layer)
-    usual = rule_for(extractor.backbone, layer)
-    rule = rule or usual
+    rule = rule or rule_for(extractor.backbone, layer)
     for unit in found.units:
         yield unit, _reconstructions(extractor, layer, unit, rule)
 
