@@ -18,10 +18,10 @@ from onelook.backbones.backbone import Backbone
 from onelook.backbones.engines import with_fixed_padding
 from onelook.errors import HeadError
 from onelook.facts import Facts
-from onelook.geometry.placement import PIXELS, Placement
+from onelook.geometry.placement import Placement
 from onelook.heads.base import AnyHead, Head
 from onelook.heads.pooled import Cancelling
-from onelook.looks.features import summarize, union
+from onelook.looks.features import look_from, union
 from onelook.model import Model
 
 
@@ -46,10 +46,10 @@ class Graph(nn.Module):
         normal = (pixels.float() * self.scale + self.shift).permute(0, 3, 1, 2)
         x = functional.pad(normal, (0, -wide % self.multiple, 0, -high % self.multiple))
         outputs = self.backbone(x)
-        maps = {PIXELS: x, **dict(zip(self.backbone.strides, outputs, strict=False))}
         shown = Placement((wide, high), (x.shape[3], x.shape[2]), (wide, high), (1.0, 1.0), (0.0, 0.0))
         heads = {name: head for name, head in self.heads.items() if isinstance(head, Head)}
-        look = summarize(maps, outputs[-1], (shown,), union(head.needs for head in heads.values()), self.backbone.embed)
+        needs = union(head.needs for head in heads.values())
+        look = look_from(x, outputs, self.backbone.strides, (shown,), needs, self.backbone.embed)
         answers = {
             f"{name}.{part}": value
             for name, head in heads.items()

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 
 from onelook.backbones.backbone import architecture
 from onelook.facts import Facts
-from onelook.geometry.placement import PIXELS
 from onelook.inside.receptive_field import Field
 from onelook.inside.trace import Step, trace
-from onelook.looks.features import summarize, union
+from onelook.looks.features import look_from, union
 from onelook.model import Model
 
 HEADER = ("layer", "type", "output", "numbers", "parameters", "MACs", "field", "stride")
@@ -142,9 +141,8 @@ def anatomy_of_model(model: Model, size: int | None = None, names: Sequence[str]
 
         def forward(self, x: Tensor) -> list[object]:
             outputs = model.backbone(x)
-            maps = {PIXELS: x, **dict(zip(model.backbone.strides, outputs, strict=False))}
-            needs = union(head.needs for head in heads.values())
-            look = summarize(maps, outputs[-1], [geometry.place(geometry.size, geometry.size)], needs, model.backbone.embed)
+            needs, placement = union(head.needs for head in heads.values()), geometry.place(geometry.size, geometry.size)
+            look = look_from(x, outputs, model.backbone.strides, [placement], needs, model.backbone.embed)
             boxes = torch.tensor([0.0, 0.0, geometry.size, geometry.size], device=x.device).expand(1, max(1, needs.regions), 4)
             look = replace(look, regions=boxes)  # for heads that read proposed ones, whichever
             return [head(look) for head in heads.values() if not head.core.crops]

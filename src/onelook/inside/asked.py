@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from onelook.backbones.backbone import Backbone
 from onelook.data.pictures import read_bytes
 from onelook.errors import HeadError
-from onelook.geometry.placement import PIXELS, Placement
+from onelook.geometry.placement import Placement
 from onelook.heads.base import AnyHead, Claim
 from onelook.heads.tail import Tail
 from onelook.looks.extractor import Extractor, Pixels
-from onelook.looks.features import Look, summarize
+from onelook.looks.features import Look, look_from
 from onelook.model import Model
 
 PLACED = 16  # stride of the maps that are read of heads whose answers have places; of others the coarsest (docs/diary.md)
@@ -40,8 +40,7 @@ class Way:
 
     def raw(self, outputs: Sequence[Tensor], x: Tensor) -> Any:
         """What the head says of the backbone's ``outputs`` for ``x``."""
-        maps = {PIXELS: x, **dict(zip(self.backbone.strides, outputs, strict=False))}
-        look = summarize(maps, outputs[-1], [self.placement] * len(x), self.head.needs, self.backbone.embed)
+        look = look_from(x, outputs, self.backbone.strides, [self.placement] * len(x), self.head.needs, self.backbone.embed)
         return self.head(self._with_regions(look))
 
     def _with_regions(self, look: Look) -> Look:

@@ -26,7 +26,7 @@ from onelook.geometry.objects import Objects
 from onelook.geometry.placement import PIXELS, Geometry, Placement
 from onelook.geometry.selective_search import selective_search
 from onelook.looks.cache import CacheKey, RowId
-from onelook.looks.features import Look, Needs, summarize
+from onelook.looks.features import Look, Needs, look_from
 from onelook.looks.store import FeatureStore, check_room
 from onelook.looks.tta import PLAIN as PLAIN_VIEW
 from onelook.looks.tta import TtaView
@@ -136,8 +136,7 @@ class Extractor:
         if set(needs.maps) <= {PIXELS} and not needs.pooled and not needs.embedding:  # nothing of the network: it is brought by a tail
             return Look(placements, {PIXELS: x} if needs.maps else {}, regions=regions)
         outputs = self.engine(x)
-        maps = {PIXELS: x.to(outputs[0].device), **dict(zip(self.backbone.strides, outputs, strict=False))}
-        found = summarize(maps, outputs[-1], placements, needs, self.engine.embed)
+        found = look_from(x.to(outputs[0].device), outputs, self.backbone.strides, placements, needs, self.engine.embed)
         return replace(found, regions=regions).to("cpu")  # where heads are
 
     def input(self, pixels: Pixels) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from onelook.errors import HeadError
-from onelook.geometry.placement import Placement
+from onelook.geometry.placement import PIXELS, Placement
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,15 @@ def summarize(
         {stride: torch.cat(parts) for stride, parts in pooled.items()},
         torch.cat(embeddings) if needs.embedding else None,
     )
+
+
+def look_from(
+    x: Tensor, outputs: Sequence[Tensor], strides: Sequence[int], placements: Sequence[Placement], needs: Needs,
+    embed: Callable[[Tensor], Tensor],
+) -> Look:  # fmt: skip
+    """The look that ``needs`` names, from the network's input and its stages' outputs: one for each stride, and the final one."""
+    maps = {PIXELS: x, **dict(zip(strides, outputs, strict=False))}
+    return summarize(maps, outputs[-1], placements, needs, embed)
 
 
 def shown(feature_map: Tensor, placement: Placement) -> Tensor:
