@@ -30,7 +30,7 @@ from onelook.data.split import split
 from onelook.deadline import NEVER
 from onelook.progress import Progress
 from onelook.training import depth_search
-from onelook.training.depth_search import Contender, choose
+from onelook.training.contenders import Contender, choose
 
 SETS = (
     "trashnet:1769,trashnet:500,trashnet:200,trashnet:100,elpv:1968,elpv:500,elpv:200,elpv:100,"

@@ -21,7 +21,8 @@ from onelook.heads import HEADS
 from onelook.heads.ensemble import Averaged
 from onelook.looks.extractor import Collected, collect
 from onelook.progress import Progress
-from onelook.training.depth_search import FEWEST_EPOCHS, Contender, Plan, Rate, choose, difference, make_plan
+from onelook.training.contenders import Contender, choose, difference
+from onelook.training.depth_plan import FEWEST_EPOCHS, Plan, Rate, make_plan
 from onelook.training.finetune import usual_epochs
 
 USUAL = HEADS["classify"].usual

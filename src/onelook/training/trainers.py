@@ -16,7 +16,8 @@ from onelook.looks.features import Needs
 from onelook.threads import chosen_threads
 from onelook.training.dense import train_dense
 from onelook.training.dense_depth_search import search_dense_depth
-from onelook.training.depth_search import MORE_VIEWS, epochs_within, refuse_too_little, search_depth
+from onelook.training.depth_plan import MORE_VIEWS, epochs_within, refuse_too_little
+from onelook.training.depth_search import search_depth
 from onelook.training.finetune import finetune, training_table, usual_epochs
 from onelook.training.gather import Gatherer
 from onelook.training.identity import train_identity
