@@ -188,7 +188,7 @@ def test_averages_are_rebuilt_and_average(lite0: Backbone) -> None:
 
 
 def test_what_trains(lite0: Backbone) -> None:
-    table = what_trains(lite0, 3, 2e-3, 1.0, 0.5)
+    table = what_trains(lite0, 3, 2e-3, [0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0, 1.0])
     assert [row.learning_rate for row in table] == [0, 0, 0, 5e-4, 1e-3, 2e-3]
     assert [row.stage for row in table] == ["stride2", "stride4", "stride8", "stride16", "stride32", "final"]
     assert sum(row.parameters for row in table) == lite0.parameter_count()

@@ -160,9 +160,17 @@ class Backbone(nn.Module):
             }
         return self._shapes[height, width]
 
+    @property
+    def embedding_layers(self) -> nn.ModuleList:
+        """Layers with weights between the final stage and the classifier, such as AlexNet's two dense ones; mostly there are none."""
+        apart = {*self.stages.modules(), self.classifier}
+        return nn.ModuleList(
+            module for module in self.network.modules() if module not in apart and any(True for _ in module.parameters(recurse=False))
+        )
+
     def parameter_count(self) -> int:
-        """Parameters of the stages (the classifier not counted)."""
-        return sum(parameter.numel() for parameter in self.stages.parameters())
+        """Parameters of what leads to the embedding (the classifier not counted)."""
+        return sum(parameter.numel() for part in (self.stages, self.embedding_layers) for parameter in part.parameters())
 
     def summary(self) -> str:
         """One line: name, strides with channels, parameters, weights, licence."""

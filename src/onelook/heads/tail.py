@@ -106,12 +106,10 @@ class Tail(nn.Module):
                     module.eval()
         return self
 
-    def groups(self, decay: float) -> Iterator[tuple[float, list[nn.Parameter]]]:
-        """(factor on the learning rate, parameters) per stage, the last first: 1, ``decay``, ``decay`` squared ..."""
-        last = [*self.stages[-1].parameters(), *self.embedder.parameters()]
-        yield 1.0, last
-        for distance, stage in enumerate(reversed(list(self.stages)[:-1]), start=1):
-            yield decay**distance, list(stage.parameters())
+    def groups(self, factors: Sequence[float]) -> Iterator[tuple[float, list[nn.Parameter]]]:
+        """(factor on the learning rate, parameters) of every stage and of the embedding's layers; ``factors``: of the whole network's."""
+        for factor, part in zip(factors[self.cut :], (*self.stages, self.embedder), strict=True):
+            yield factor, list(part.parameters())
 
 
 class Tailed(Head[Raw, Prediction, Target]):
@@ -182,11 +180,10 @@ class Tailed(Head[Raw, Prediction, Target]):
         """Plain values from which ``onelook.heads.ensemble.rebuild`` makes this again."""
         return {"tail": {"cut": self.tail.cut, "statistics": self.tail.statistics}, "head": self.head.config()}
 
-    def groups(self, tail_rate: float, decay: float) -> Iterator[tuple[float, list[nn.Parameter]]]:
-        """(factor on the head's learning rate, parameters): the head 1, the tail's stages ``tail_rate`` and less."""
+    def groups(self, factors: Sequence[float]) -> Iterator[tuple[float, list[nn.Parameter]]]:
+        """(factor on the head's learning rate, parameters): the head 1, then the tail's."""
         yield 1.0, list(self.head.parameters())
-        for factor, parameters in self.tail.groups(decay):
-            yield tail_rate * factor, parameters
+        yield from self.tail.groups(factors)
 
 
 AnyTailed = Tailed[Any, Any, Any]
@@ -219,12 +216,16 @@ class StageFacts:
     learning_rate: float
 
 
-def what_trains(backbone: Backbone, cut: int, rate: float, tail_rate: float, decay: float) -> list[StageFacts]:
-    """Every stage of the backbone with the rate at which it trains; ``rate`` is the head's."""
-    last = len(backbone.stages) - 1
-    rates = [rate * tail_rate * decay ** (last - index) if index >= cut else 0.0 for index in range(last + 1)]
-    counts = [sum(parameter.numel() for parameter in stage.parameters()) for stage in backbone.stages]
-    return list(map(StageFacts, backbone.stage_names, counts, rates))
+def what_trains(backbone: Backbone, cut: int, rate: float, factors: Sequence[float]) -> list[StageFacts]:
+    """Every stage of the backbone, and the embedding's layers if it has any, with the rate at which they train.
+
+    ``rate`` is the head's; ``factors``: on it, of the stages and of the embedding's layers.
+    """
+    parts = [*backbone.stages, backbone.embedding_layers]
+    counts = [sum(parameter.numel() for parameter in part.parameters()) for part in parts]
+    rates = [rate * factor if index >= cut else 0.0 for index, factor in enumerate(factors)]
+    table = list(map(StageFacts, (*backbone.stage_names, "embedding"), counts, rates))
+    return table if counts[-1] else table[:-1]
 
 
 def frozen_in_words(stage_names: Sequence[str], cut: int) -> str:

@@ -134,7 +134,7 @@ def _train(problem: Problem, head: AnyHead, keep: Tensor, epochs: int, rate: flo
     rate *= (size / usual.batch) ** 0.5  # smaller batches, smaller steps
     schedule = Schedule("adamw", epochs, RATE * rate, WEIGHT_DECAY, WARMUP, seed=problem.seed)
     batches = problem.data.batches(keep, head.needs, problem.seed, size)
-    groups = head.groups(*rates(problem.backbone)) if isinstance(head, Tailed) else None
+    groups = head.groups(rates(problem.backbone)) if isinstance(head, Tailed) else None
     steps = fit(head, batches, schedule, groups=groups, batches_per_epoch=batch_count(count, size), deadline=deadline)
     done, over = 0, False
     try:

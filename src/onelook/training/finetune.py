@@ -3,6 +3,8 @@
 The head trains at the full learning rate, the last stage at half of it, every stage before at 0.7 of the next one's (Howard & Ruder 2018,
 ULMFiT, section 3.2). Batch normalisation takes its statistics from the batches: keeping the pretrained ones cost 1.4 to 3.5 points on
 cells and on photographs (docs/diary.md). Scores on held-out training pictures judge a depth; then the tail is fitted on all.
+Of a network that starts at random every stage trains at the head's rate; without normalisation wide layers train slower, as Adam's
+steps of equal size add up over a layer's inputs (Yang et al. 2021, "Tensor programs V", table 3).
 
     onelook train photos/ --name kind --model mine.onelook --freeze stride16 --epochs 6
 """
@@ -15,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from onelook.backbones.backbone import Backbone
 from onelook.deadline import NEVER, Deadline
@@ -36,6 +39,8 @@ TAIL_RATE = 0.5  # of the last stage, as a factor on the head's
 DECAY = 0.7  # from stage to stage towards the cut
 WEIGHT_DECAY = 0.05
 WARMUP = 0.1
+INPUTS = 400  # of a layer that starts at random: one with more learns as much slower, if nothing normalises what it gives
+NORMALISES = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 SMOOTHING, DROPOUT = 0.05, 0.2
 LAST_RATE = 0.3  # of the epochs with all pictures, as a factor on both
 PICTURES_SEEN_FROM_SCRATCH = 60_000  # over all epochs, unless --epochs says otherwise
@@ -60,7 +65,7 @@ class Finetuned:
 
 def training_table(backbone: Backbone, cut: int) -> str:
     """What trains at which rate and what does not, as lines of text: said before the first step."""
-    return trains_table(what_trains(backbone, cut, RATE, *rates(backbone)), RATE)
+    return trains_table(what_trains(backbone, cut, RATE, rates(backbone)), RATE)
 
 
 def usual_epochs(usual: Usual, count: int, scratch: bool = False) -> int:
@@ -69,9 +74,19 @@ def usual_epochs(usual: Usual, count: int, scratch: bool = False) -> int:
     return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(seen / max(count, 1))))
 
 
-def rates(backbone: Backbone) -> tuple[float, float]:
-    """Factors on the learning rate: the last stage's, and from stage to stage towards the cut; 1 for weights that start at random."""
-    return (1.0, 1.0) if backbone.source.kind == "random" else (TAIL_RATE, DECAY)
+def rates(backbone: Backbone) -> list[float]:
+    """Factors on the head's learning rate, of every stage and of the embedding's layers."""
+    if backbone.source.kind == "random":
+        parts = (*backbone.stages, backbone.embedding_layers)
+        normalised = any(isinstance(module, NORMALISES) for module in backbone.network.modules())
+        return [1.0 if normalised else min(1.0, INPUTS / _widest(part)) for part in parts]
+    last = len(backbone.stages) - 1
+    return [*(TAIL_RATE * DECAY ** (last - index) for index in range(last + 1)), TAIL_RATE]
+
+
+def _widest(part: nn.Module) -> int:
+    """The largest number of inputs that one output of a layer has."""
+    return max((module.weight[0].numel() for module in part.modules() if isinstance(module, nn.Conv2d | nn.Linear)), default=1)
 
 
 def finetune(problem: Problem, cut: int, epochs: int) -> Trained:
@@ -106,7 +121,7 @@ def _fit(problem: Problem, head: AnyTailed, keep: Tensor, epochs: int, rate: flo
     count = int(keep.sum())
     schedule = Schedule("adamw", epochs, RATE * rate, WEIGHT_DECAY, WARMUP, seed=problem.seed)
     batches = problem.data.batches(keep, head.needs, problem.seed, BATCH)
-    groups = head.groups(*rates(problem.backbone))
+    groups = head.groups(rates(problem.backbone))
     where = problem.backbone.stage_names[head.tail.cut - 1] if head.tail.cut else "the pixels"
     steps = fit(head, batches, schedule, groups=groups, batches_per_epoch=batch_count(count, BATCH), deadline=deadline)
     over = False

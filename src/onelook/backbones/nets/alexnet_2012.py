@@ -2,14 +2,15 @@
 
 Krizhevsky, Sutskever, Hinton 2012, "ImageNet classification with deep convolutional neural networks", sections 3.3 to 3.5
 and 5. Differs: the first convolution is padded by 2 (the paper's 224 pixels do not give its 55 x 55 maps otherwise); the
-dense layers read 6 x 6 maps, other inputs are averaged to that size. ``alexnet`` is torchvision's one-column form of 2014.
+dense layers read 6 x 6 maps, other inputs are averaged to that size; weights start as of He et al. 2015 (the paper's, normal with a
+deviation of 0.01, learn much slower: docs/diary.md). ``alexnet`` is torchvision's one-column form of 2014.
 
     onelook info --backbone alexnet_2012
 """
 
 from torch import nn
 
-from onelook.backbones.nets.chain import Chain, start_bias
+from onelook.backbones.nets.chain import Chain, started
 from onelook.backbones.weights import Preprocess
 
 PREPROCESS = Preprocess(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 0.875)
@@ -21,7 +22,7 @@ def response_norm() -> nn.LocalResponseNorm:
 
 
 def alexnet_2012(classes: int = 1000) -> nn.Module:
-    """The network with the paper's starting weights: normal, deviation 0.01; biases 1 in convolutions 2, 4, 5 and the dense layers."""
+    """The network with random weights."""
     features = {
         "conv1": nn.Sequential(nn.Conv2d(3, 96, 11, 4, padding=2), nn.ReLU(), response_norm(), nn.MaxPool2d(3, 2)),  # (B, 96, 27, 27)
         "conv2": nn.Sequential(nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(), response_norm(), nn.MaxPool2d(3, 2)),  # 256, 13, 13
@@ -31,9 +32,4 @@ def alexnet_2012(classes: int = 1000) -> nn.Module:
     }
     dense = (nn.Dropout(0.5), nn.Linear(256 * 36, 4096), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4096, 4096), nn.ReLU())
     network = Chain(features, nn.Sequential(nn.AdaptiveAvgPool2d(6), nn.Flatten(1), *dense), nn.Linear(4096, classes), 256)
-    ones = ("conv2", "conv4", "conv5", "pool")
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.normal_(module.weight, std=0.01)
-            start_bias(module, 1.0 if any(part in name for part in ones) else 0.0)
-    return network
+    return started(network)

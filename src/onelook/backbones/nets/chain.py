@@ -41,6 +41,15 @@ class Chain(nn.Module):
         self.classifier = nn.Linear(cast(nn.Linear, old).in_features, num_classes) if num_classes else nn.Identity()
 
 
+def started(network: Chain) -> Chain:
+    """A network of rectifiers with weights to train from: normal, deviation sqrt(2 / inputs), biases 0 (He et al. 2015, section 2.2)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            start_bias(module)
+    return network
+
+
 def start_bias(layer: nn.Conv2d | nn.Linear, value: float = 0.0) -> None:
     """Set a layer's bias, where it has one, to one value."""
     if layer.bias is not None:

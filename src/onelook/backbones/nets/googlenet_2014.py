@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from onelook.backbones.nets.alexnet_2012 import PREPROCESS as PREPROCESS
 from onelook.backbones.nets.alexnet_2012 import response_norm
-from onelook.backbones.nets.chain import Chain, start_bias
+from onelook.backbones.nets.chain import Chain, started
 
 TABLE_1 = {  # module: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj
     "3a": (64, 96, 128, 16, 32, 32),
@@ -74,9 +74,4 @@ def googlenet_2014(classes: int = 1000) -> nn.Module:
         if name in ("3b", "4e"):
             features[f"pool{name[0]}"] = nn.MaxPool2d(3, 2, ceil_mode=True)
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1), nn.Dropout(0.4))
-    network = Chain(features, pool, nn.Linear(channels, classes), channels)
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            start_bias(layer)
-    return network
+    return started(Chain(features, pool, nn.Linear(channels, classes), channels))

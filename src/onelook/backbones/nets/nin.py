@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from onelook.backbones.nets.chain import Chain, start_bias
+from onelook.backbones.nets.chain import Chain, started
 from onelook.backbones.weights import Preprocess
 
 PREPROCESS = Preprocess(32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "bilinear", 1.0)
@@ -34,9 +34,4 @@ def nin(classes: int = 10) -> nn.Module:
         "pool2": nn.Sequential(nn.MaxPool2d(3, 2, ceil_mode=True), nn.Dropout(0.5)),  # (B, 192, 8, 8)
         "mlpconv3": mlpconv(192, (192, 192), 3),
     }
-    network = Chain(features, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1)), nn.Linear(192, classes), 192)
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            start_bias(module)
-    return network
+    return started(Chain(features, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1)), nn.Linear(192, classes), 192))

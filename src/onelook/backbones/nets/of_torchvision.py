@@ -11,7 +11,7 @@ in GOOGLENET.
 import torchvision
 from torch import nn
 
-from onelook.backbones.nets.chain import Chain
+from onelook.backbones.nets.chain import Chain, started
 from onelook.backbones.weights import Preprocess
 
 ALEXNET = Preprocess(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 0.875)
@@ -23,7 +23,8 @@ def alexnet(pretrained: bool = False) -> nn.Module:
     network = torchvision.models.alexnet(weights="IMAGENET1K_V1" if pretrained else None)
     *layers, last = network.classifier.children()
     pool = nn.Sequential(network.avgpool, nn.Flatten(1), *layers)
-    return Chain(dict(network.features.named_children()), pool, last, 256)
+    whole = Chain(dict(network.features.named_children()), pool, last, 256)
+    return whole if pretrained else started(whole)
 
 
 def googlenet(pretrained: bool = False) -> nn.Module:

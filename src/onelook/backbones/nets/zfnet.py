@@ -2,7 +2,8 @@
 
 Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks", section 3 and figure 3 (map sizes 110, 55, 26,
 13, 13, 13, 13, 6). Differs: local response normalisation stands for the paper's contrast normalisation across maps, whose
-constants it does not give; filters are not renormalised while training.
+constants it does not give; filters are not renormalised while training; weights start as of He et al. 2015, not with a deviation of
+0.01, as in ``alexnet_2012``.
 
     onelook info --backbone zfnet
 """
@@ -11,11 +12,11 @@ from torch import nn
 
 from onelook.backbones.nets.alexnet_2012 import PREPROCESS as PREPROCESS
 from onelook.backbones.nets.alexnet_2012 import response_norm
-from onelook.backbones.nets.chain import Chain, start_bias
+from onelook.backbones.nets.chain import Chain, started
 
 
 def zfnet(classes: int = 1000) -> nn.Module:
-    """The network with the paper's starting weights: normal with deviation 0.01, biases 0."""
+    """The network with random weights."""
     features = {
         "conv1": nn.Sequential(nn.Conv2d(3, 96, 7, 2, padding=1), nn.ReLU()),  # (B, 96, 110, 110)
         "pool1": nn.Sequential(nn.MaxPool2d(3, 2, padding=1), response_norm()),  # (B, 96, 55, 55)
@@ -28,8 +29,4 @@ def zfnet(classes: int = 1000) -> nn.Module:
     }
     dense = (nn.Linear(256 * 36, 4096), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(0.5))
     network = Chain(features, nn.Sequential(nn.AdaptiveAvgPool2d(6), nn.Flatten(1), *dense), nn.Linear(4096, classes), 256)
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.normal_(module.weight, std=0.01)
-            start_bias(module)
-    return network
+    return started(network)
