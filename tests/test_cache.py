@@ -17,7 +17,8 @@ from onelook.backbones.engines import TorchEngine
 from onelook.errors import DiskError
 from onelook.geometry.placement import Geometry
 from onelook.looks.cache import CacheKey, FeatureCache, clear_caches, list_caches
-from onelook.looks.extractor import PLAIN, Extractor, collect, open_store
+from onelook.looks.collect import collect, open_store
+from onelook.looks.extractor import PLAIN, Extractor
 from onelook.looks.features import Look, Needs
 from onelook.looks.store import check_room
 from onelook.progress import QUIET

@@ -19,7 +19,7 @@ from onelook.backbones.backbone import Backbone
 from onelook.errors import BudgetError
 from onelook.heads import HEADS
 from onelook.heads.ensemble import Averaged
-from onelook.looks.extractor import Collected, collect
+from onelook.looks.collect import Collected, collect
 from onelook.progress import Progress
 from onelook.training.contenders import Contender, choose, difference
 from onelook.training.depth_plan import FEWEST_EPOCHS, Plan, Rate, make_plan

@@ -18,7 +18,8 @@ from onelook.errors import DataError
 from onelook.facts import Facts
 from onelook.heads.base import AnyHead
 from onelook.inference.predict import Prediction, chunks, predict_once
-from onelook.looks.extractor import Extractor, Refused, collect, look_at, open_store
+from onelook.looks.collect import collect, open_store
+from onelook.looks.extractor import Extractor, Refused, look_at
 from onelook.looks.features import Needs, usually_kept
 from onelook.metrics.judge import AnyJudge
 from onelook.progress import Progress

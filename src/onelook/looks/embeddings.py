@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from onelook.deadline import NEVER, Deadline
-from onelook.looks.extractor import PLAIN, Extractor, Refused, collect, open_store
+from onelook.looks.collect import collect, open_store
+from onelook.looks.extractor import PLAIN, Extractor, Refused
 from onelook.looks.features import Needs, usually_kept
 from onelook.progress import QUIET, Progress
 

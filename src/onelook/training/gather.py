@@ -24,8 +24,9 @@ from onelook.geometry.placement import PIXELS
 from onelook.heads.context import Context
 from onelook.heads.familiar import MOST, Familiar
 from onelook.heads.pooled import PooledHead
+from onelook.looks.collect import collect, open_store
 from onelook.looks.embeddings import embeddings
-from onelook.looks.extractor import Extractor, Refused, collect, open_store
+from onelook.looks.extractor import Extractor, Refused
 from onelook.looks.features import Needs, union
 from onelook.looks.store import FeatureStore
 from onelook.progress import Progress

@@ -21,7 +21,8 @@ from onelook.geometry.placement import PIXELS
 from onelook.heads.base import AnswerOptions, AnyHead
 from onelook.inference.predict import predict_once, unlike
 from onelook.looks.cache import RowId
-from onelook.looks.extractor import Pixels, open_store
+from onelook.looks.collect import open_store
+from onelook.looks.extractor import Pixels
 from onelook.looks.features import Look, Needs, join, union, usually_kept
 from onelook.looks.store import FeatureStore
 
