@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from onelook.errors import HeadError, OnelookError
 from onelook.geometry.placement import Geometry
-from onelook.looks.features import Look, Needs, pool_statistics
+from onelook.looks.features import Look, Needs, pool_statistics, summarize
 
 sizes = st.integers(1, 3000)
 geometries = st.builds(
@@ -63,6 +63,30 @@ def test_pooled_statistics_against_a_loop() -> None:
             values = maps[b, c].numpy().ravel()
             expected = [values.mean(), values.max(), values.std()]
             np.testing.assert_allclose(found[b, :, c], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_is_summarized_as_its_pictures_one_by_one_and_dense_layers_run_once_a_size() -> None:
+    geometry = Geometry(224, "fit", 32)
+    wide, square = geometry.place(224, 140), geometry.place(224, 158)  # both in an input of 224 x 160; at stride 32 both show 5 rows
+    placements = [wide, square, geometry.place(224, 129), square, wide]
+    assert {placement.input for placement in placements} == {(224, 160)}
+    maps = {stride: torch.randn(5, 3, 160 // stride, 224 // stride) for stride in (8, 32)}
+    needs, asked = Needs(maps=(32,), pooled=(8, 32), embedding=True), []
+
+    def embed(final: torch.Tensor) -> torch.Tensor:
+        asked.append(len(final))
+        return final.mean((2, 3)) @ torch.ones(3, 2)
+
+    together = summarize(maps, maps[32], placements, needs, embed)
+    assert asked == [5]
+    for index, placement in enumerate(placements):
+        alone = summarize(
+            {key: value[index : index + 1] for key, value in maps.items()}, maps[32][index : index + 1], [placement], needs, embed
+        )
+        picked = together.pick([index])
+        torch.testing.assert_close(picked.embedding, alone.embedding)
+        for stride in (8, 32):
+            torch.testing.assert_close(picked.pooled[stride], alone.pooled[stride])
 
 
 def test_needs_unite_and_missing_strides_are_listed() -> None:

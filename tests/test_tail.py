@@ -19,6 +19,7 @@ from onelook.heads.pooled import part_lengths
 from onelook.heads.tail import Tail, Tailed, parse_freeze, trains_table, what_trains
 from onelook.looks.extractor import Extractor, Pixels
 from onelook.looks.features import Look, Needs
+from onelook.training.finetune import rates
 from tests.contract.test_backbones import FAMILIES, equal
 
 WIDE = Geometry(64).place(64, 40)  # padded below
@@ -193,6 +194,17 @@ def test_what_trains(lite0: Backbone) -> None:
     assert [row.stage for row in table] == ["stride2", "stride4", "stride8", "stride16", "stride32", "final"]
     assert sum(row.parameters for row in table) == lite0.parameter_count()
     assert trains_table(table, 2e-3).count("frozen, shared") == 3
+
+
+def test_rates_of_networks_that_start_at_random(lite0: Backbone) -> None:
+    """Tensor programs V, table 3: a wide layer's rate falls with its inputs; where something normalises, it need not."""
+    assert rates(lite0) == pytest.approx([0.5 * 0.7**5, 0.5 * 0.7**4, 0.5 * 0.7**3, 0.5 * 0.7**2, 0.5 * 0.7, 0.5, 0.5])
+    assert set(rates(Backbone.load("random:test_efficientnet"))) == {1.0}
+    alexnet = Backbone.load("random:alexnet_2012")
+    table = what_trains(alexnet, 0, 1.0, rates(alexnet))
+    by_stage = {row.stage: row.learning_rate for row in table}
+    assert by_stage == pytest.approx({"stride8": 1.0, "stride16": 400 / 2304, "stride32": 400 / 1728, "embedding": 400 / 9216})
+    assert sum(row.parameters for row in table) == alexnet.parameter_count() == 60_965_224 - 4_097_000
 
 
 @pytest.mark.parametrize(("freeze", "cut"), [("all", 6), ("none", 0), (0, 0), ("3", 3), ("stride8", 3), ("final", 6), (6, 6)])

@@ -136,21 +136,13 @@ def summarize(
     """The look that ``needs`` names, from a network's maps (stride -> (B, C, H, W)) and its final stage's output.
 
     ``embed``: final stage's output -> embedding. One placement stands for a whole batch that lies alike. Padding is left out of
-    statistics and embedding: pictures are taken in runs of equal content, so that a picture's part does not depend on the others.
+    statistics and embedding, so that a picture's part does not depend on the others.
     """
-    pooled: dict[int, list[Tensor]] = {stride: [] for stride in needs.pooled}
-    embeddings = []
-    runs = _runs([(placement.content, placement.input) for placement in placements]) if len(placements) > 1 else [(0, None)]
-    for start, stop in runs:
-        for stride in needs.pooled:
-            pooled[stride].append(pool_statistics(shown(maps[stride][start:stop], placements[start])))
-        if needs.embedding:
-            embeddings.append(embed(shown(final[start:stop], placements[start])))
     return Look(
         tuple(placements),
         {stride: maps[stride] for stride in needs.maps},
-        {stride: torch.cat(parts) for stride, parts in pooled.items()},
-        torch.cat(embeddings) if needs.embedding else None,
+        {stride: _of_shown(pool_statistics, maps[stride], placements) for stride in needs.pooled},
+        _of_shown(embed, final, placements) if needs.embedding else None,
     )
 
 
@@ -165,13 +157,23 @@ def look_from(
 
 def shown(feature_map: Tensor, placement: Placement) -> Tensor:
     """The part of a map (B, C, h, w) that shows the picture."""
-    (wide, high), (across, down) = placement.content, placement.input
-    high = (feature_map.shape[2] * high + down - 1) // down  # rounded up, without negative numbers: graphs divide those otherwise
-    wide = (feature_map.shape[3] * wide + across - 1) // across
+    high, wide = _shown_size(feature_map, placement)
     return feature_map[:, :, :high, :wide]
 
 
-def _runs(keys: Sequence[object]) -> list[tuple[int, int | None]]:
-    """Start and stop of each stretch of equal keys."""
-    starts = [index for index, key in enumerate(keys) if index == 0 or key != keys[index - 1]]
-    return list(zip(starts, [*starts[1:], len(keys)], strict=True))
+def _shown_size(feature_map: Tensor, placement: Placement) -> tuple[int, int]:
+    (wide, high), (across, down) = placement.content, placement.input
+    high = (feature_map.shape[2] * high + down - 1) // down  # rounded up, without negative numbers: graphs divide those otherwise
+    return high, (feature_map.shape[3] * wide + across - 1) // across
+
+
+def _of_shown(read: Callable[[Tensor], Tensor], feature_map: Tensor, placements: Sequence[Placement]) -> Tensor:
+    """``read`` of the parts of a map that show the pictures, those of one size at once (dense layers are slow one by one), in order."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, placement in enumerate(placements):
+        groups.setdefault(_shown_size(feature_map, placement), []).append(index)
+    if len(groups) == 1:
+        return read(shown(feature_map, placements[0]))
+    found = [read(feature_map[rows, :, :high, :wide]) for (high, wide), rows in groups.items()]
+    order = torch.tensor([row for rows in groups.values() for row in rows]).argsort()
+    return torch.cat(found)[order.to(found[0].device)]
