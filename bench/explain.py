@@ -18,7 +18,8 @@ import numpy as np
 from onelook import Model
 from onelook.data.pictures import find_pictures
 from onelook.errors import OnelookError
-from onelook.inside.explain import METHODS, explain
+from onelook.inside.explain import explain
+from onelook.inside.saliency import METHODS
 
 
 def interval(values: np.ndarray) -> list[float]:

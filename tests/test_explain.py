@@ -15,8 +15,9 @@ from onelook.cli import main
 from onelook.errors import HeadError
 from onelook.inside import explain as explain_module
 from onelook.inside.asked import Asked, ask
-from onelook.inside.explain import METHODS, explain
+from onelook.inside.explain import explain
 from onelook.inside.over import explain_over
+from onelook.inside.saliency import METHODS
 
 from .conftest import write_scenes
 

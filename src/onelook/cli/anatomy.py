@@ -11,13 +11,12 @@ from onelook.errors import HeadError, OnelookError
 if TYPE_CHECKING:
     from onelook.inside.activations import Activations
     from onelook.inside.anatomy import Anatomy
-    from onelook.inside.deconvnet import Reconstruction
     from onelook.inside.explain import Explanation
-    from onelook.inside.patches import Patches, Unit
     from onelook.model import Model
+    from onelook.report.inside import Seen
 
 EXPLAINED = 4  # pictures on a page whose answers are explained
-SENT_BACK = 12  # units of a stage on a page of which is shown what made them active
+SENT_BACK, OF_EACH = 12, 4  # units of a stage on a page of which is shown what made them active: of one network, of each of two
 DRAWN = Path("activations.png")
 
 
@@ -60,7 +59,8 @@ def anatomy(
     if report is not None:
         from onelook.report.inside import write_anatomy
 
-        seen = _seen(inner, over, quiet) if inner is not None and over is not None else ()
+        stages = [] if inner is None else [f"stride{stride}" for stride in inner.backbone.strides]
+        seen = _seen(inner, stages, over, SENT_BACK, quiet) if inner is not None and over is not None else ()
         write_anatomy(report, found, seen, becomes, _why(model, head, picture, over) if model is not None else ())
     elif becomes:
         from onelook.answers.canvas import save_picture
@@ -75,23 +75,18 @@ def anatomy(
             say(f"{out}: what {picture} becomes in it")
 
 
-def _excited(model: "Model", stages: list[str], over: Path, quiet: bool) -> "list[Patches]":
-    from onelook.data.pictures import find_pictures
-    from onelook.inside.patches import patches_by_layer
-
-    return list(patches_by_layer(model, list(find_pictures([over])), stages, progress=progress(quiet)).values())
-
-
-def _seen(model: "Model", over: Path, quiet: bool) -> "list[tuple[Patches, list[tuple[Unit, list[Reconstruction]]]]]":
-    """For every stage what excites its units, and of the first ones what made them active, where the network allows that."""
+def _seen(model: "Model", stages: list[str], over: Path, units: int, quiet: bool) -> "list[Seen]":
+    """For every stage what excites its units, and of the first ``units`` what made them active, where the network allows that."""
     from dataclasses import replace
 
+    from onelook.data.pictures import find_pictures
     from onelook.inside.deconvnet import reconstructions
+    from onelook.inside.patches import patches_by_layer
     from onelook.modelparts import READY
 
-    seen = []
-    for patches in _excited(model, [f"stride{stride}" for stride in model.backbone.strides], over, quiet):
-        some = replace(patches, units=patches.units[:SENT_BACK])
+    seen: list[Seen] = []
+    for patches in patches_by_layer(model, list(find_pictures([over])), stages, progress=progress(quiet)).values():
+        some = replace(patches, units=patches.units[:units])
         try:
             sent = list(reconstructions(model.extractor(model.geometry_of(READY)), some))
         except HeadError:
@@ -145,7 +140,7 @@ def _beside(
         from onelook.report.inside import write_beside
 
         kernels = [first_convolution(model.backbone.network).weight.detach() for model in both]
-        seen = [_excited(model, list(found.stages), over, quiet) for model in both]
+        seen = [_seen(model, list(found.stages), over, OF_EACH, quiet) for model in both]
         why = [_why(model, head, None, over) for model, head in opened]
         write_beside(report, found, kernels, seen, why)
     if json:

@@ -21,7 +21,8 @@ from torch.nn import functional
 from onelook.errors import DataError, PictureError
 from onelook.facts import Facts
 from onelook.inside.asked import Asked, ask
-from onelook.inside.explain import blurred, hirescam, speaking_for
+from onelook.inside.saliency import hirescam, speaking_for
+from onelook.inside.trust import blurred
 from onelook.model import Model
 from onelook.progress import QUIET, Progress
 

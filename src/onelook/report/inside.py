@@ -25,11 +25,13 @@ from onelook.inside.filters import Learned, convolve
 from onelook.inside.over import GROUP_HEADER, Group
 from onelook.inside.patches import Patch, Patches, Unit
 from onelook.metrics.judge import Table
-from onelook.report.page import Section, shown, write_page
+from onelook.report.page import Picture, Section, shown, write_page
+
+Seen = tuple[Patches, Sequence[tuple[Unit, Sequence[Reconstruction]]]]  # of a layer what excites its units, and made some of them active
 
 
 def write_anatomy(
-    folder: Path, found: Anatomy, seen: Sequence[tuple[Patches, Sequence[tuple[Unit, Sequence[Reconstruction]]]]] = (),
+    folder: Path, found: Anatomy, seen: Sequence[Seen] = (),
     becomes: Sequence[Activations] = (), why: Sequence[Explanation] = (),
 ) -> Path:  # fmt: skip
     """Write ``folder``/index.html and return its path. Raises DiskError.
@@ -56,11 +58,12 @@ def write_anatomy(
 
 
 def write_beside(
-    folder: Path, found: Beside, kernels: Sequence[Tensor], seen: Sequence[Sequence[Patches]], why: Sequence[Sequence[Explanation]]
+    folder: Path, found: Beside, kernels: Sequence[Tensor], seen: Sequence[Sequence[Seen]], why: Sequence[Sequence[Explanation]]
 ) -> Path:
     """Write ``folder``/index.html about two networks and return its path. Raises DiskError.
 
-    ``kernels``: their first filters; ``seen``: of every common stage what excites their units; ``why``: what speaks for their answers.
+    ``kernels``: their first filters; ``seen``: of every common stage what excites their units, and what made some of these active; ``why``:
+    what speaks for their answers.
     """
     sheets = [kernel_sheet(each, f"{name}: {first}") for name, first, each in zip(found.names, found.first, kernels, strict=True)]
     note = "Dead: above 0 in no picture. Alike: linear CKA of what both say of the pictures, 1: the same but for a rotation of units."
@@ -69,12 +72,10 @@ def write_beside(
         Section("The first filters", sheets=(shown(stacked(sheets), "filters", "", WIDE),)),
     ]
     for both in zip(*seen, strict=True):
-        pairs = [
-            (f"{name}, {one.layer}", patch_sheet(replace(one, units=one.units[:UNITS])))
-            for name, one in zip(found.names, both, strict=True)
+        shots = [
+            sheet for name, (patches, sent) in zip(found.names, both, strict=True) for sheet in _layer_sheets(patches, sent, f"{name}, ")
         ]
-        shots = tuple(shown(sheet, name, "", WIDE) for name, sheet in pairs)
-        sections.append(Section(f"{both[0].layer}: what excites the units", sheets=shots, folded=True))
+        sections.append(Section(f"{both[0][0].layer}: what excites the units", sheets=tuple(shots), folded=True))
     maps = [
         shown(explained(one), f"{name}, {one.path.name}", one.claim, SPREAD)
         for pair in zip(*why, strict=False)
@@ -86,12 +87,18 @@ def write_beside(
 
 def _layer_section(found: Patches, sent: Sequence[tuple[Unit, Sequence[Reconstruction]]]) -> Section:
     dead = f", {found.dead} dead" if found.dead else ""
-    sheets = [shown(patch_sheet(replace(found, units=found.units[:UNITS])), "patches", "", WIDE)]
-    sheets += [shown(deconvnet_sheet(found.layer, sent), "reconstructions", "", WIDE)] if sent else []
     note = "" if sent else "What made units active cannot be sent back in this network: it has other activations than rectifiers."
     return Section(
-        f"{found.layer}: {len(found.units)} units{dead}, a place sees {found.sees}", sheets=tuple(sheets), note=note, folded=True
-    )
+        f"{found.layer}: {len(found.units)} units{dead}, a place sees {found.sees}", sheets=tuple(_layer_sheets(found, sent)), note=note,
+        folded=True,
+    )  # fmt: skip
+
+
+def _layer_sheets(found: Patches, sent: Sequence[tuple[Unit, Sequence[Reconstruction]]], whose: str = "") -> list[Picture]:
+    """What excites a layer's units, and what made some of them active, if that is known."""
+    some = replace(found, layer=whose + found.layer, units=found.units[:UNITS])
+    sheets = [shown(patch_sheet(some), "patches", "", WIDE)]
+    return sheets + ([shown(deconvnet_sheet(some.layer, sent), "reconstructions", "", WIDE)] if sent else [])
 
 
 def activation_sheet(found: Sequence[Activations], columns: int = 12) -> Image.Image:
