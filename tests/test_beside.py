@@ -151,7 +151,7 @@ class TestFineTuned:
         assert found["first"][0]["filters"] == found["first"][1]["filters"]
         page = (tmp_path / "page" / "index.html").read_text()
         assert "stride32: what excites the units" in page
-        assert page.count("alt=\"reconstructions\"") == 2 * len(shared.backbone.strides)
+        assert page.count('alt="reconstructions"') == 2 * len(shared.backbone.strides)
         assert "Why they answer so" in page
         code, text, _ = run("anatomy", "efficientnet_lite0", "--beside", f"{file}:tuned", "--over", photos, "--json")
         bare = json.loads(text)["stages"]  # looks as the head does: before the cut there is nothing between them

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from onelook.inside.layers import Layer, find_layer, run_to
 from onelook.inside.patches import patches
 from onelook.inside.rectifiers import Rectified
 from onelook.looks.features import shown
+from onelook.report.inside import deconvnet_sheet, patch_sheet
 
 from .conftest import Run
 
@@ -187,6 +189,23 @@ def test_a_rule_can_be_asked_for(photos: Path) -> None:
     (_, usual), (_, guided) = (next(reconstructions(extractor, found, rule)) for rule in (None, "guided"))  # type: ignore[arg-type]
     assert (usual[0].rule, guided[0].rule) == ("deconvnet", "guided")
     assert usual[0].made.shape != guided[0].made.shape or not torch.equal(usual[0].made, guided[0].made)
+
+
+def test_a_dead_unit_has_no_regions(photos: Path) -> None:
+    """Where a rectifier lets nothing pass, no region excites the unit, and a sheet shows none."""
+    torch.manual_seed(0)
+    model = Model.new("random:alexnet_2012", device="cpu")
+    first = next(module for module in model.backbone.network.modules() if isinstance(module, nn.Conv2d))
+    first.weight.data[0], first.bias.data[0] = 0, -1  # type: ignore[index]
+    found = patches(model, list(find_pictures([photos]))[:5], "stride8", units=[0, 1])
+    assert [len(unit.patches) for unit in found.units] == [0, 5]
+    assert found.dead == 1
+    sent = list(reconstructions(model.extractor(model.geometry_of("imagenet")), found))
+    assert [len(made) for _, made in sent] == [0, 5]
+    empty, full = patch_sheet(replace(found, units=found.units[:1])), patch_sheet(replace(found, units=found.units[1:]))
+    assert len(empty.crop((0, 50, *empty.size)).getcolors() or []) == 1
+    assert len(full.crop((0, 50, *full.size)).getcolors(1 << 20) or []) > 1
+    assert deconvnet_sheet("stride8", sent).width > 0
 
 
 def test_a_layer_before_any_rectifier() -> None:

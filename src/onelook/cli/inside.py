@@ -141,7 +141,8 @@ def patches(
         + (f"; sheet: {out}" if out else "")
     )
     for unit in found.units[:SHOWN] if out is None else ():
-        say(f"unit {unit.unit}: " + ", ".join(f"{patch.path.name} {patch.value:.2f}" for patch in unit.patches[:3]))
+        regions = ", ".join(f"{patch.path.name} {patch.value:.2f}" for patch in unit.patches[:3])
+        say(f"unit {unit.unit}: {regions or 'dead: 0 in all pictures'}")
 
 
 def deconvnet(

@@ -48,7 +48,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Unit:
-    """A channel of a layer, and the regions that excite it most, the strongest first."""
+    """A channel of a layer, and the regions that excite it most, the strongest first; fewer where it is 0 all over in most pictures."""
 
     unit: int
     patches: tuple[Patch, ...]
@@ -75,7 +75,7 @@ class Patches:
     @property
     def dead(self) -> int:
         """How many units are above 0 in no picture: behind a rectifier they never say anything."""
-        return sum(unit.patches[0].value <= 0 for unit in self.units)
+        return sum(not unit.patches or unit.patches[0].value <= 0 for unit in self.units)
 
     def to_json(self) -> Facts:
         refused = [{"path": str(one.path), "error": one.reason} for one in self.refused]
@@ -172,8 +172,8 @@ class _Best:
         self.places[units] = self.places[units].gather(1, order[..., None].expand(-1, -1, 2))
 
     def rows(self, unit: int) -> list[tuple[int, int, int, float]]:
-        """Picture, row, column and value of a unit's regions."""
-        kept = self.pictures[unit] >= 0
+        """Picture, row, column and value of a unit's regions; where a rectifier lets nothing pass (0) there is none."""
+        kept = (self.pictures[unit] >= 0) & (self.values[unit] != 0)
         places = self.places[unit][kept].tolist()
         pairs = zip(self.pictures[unit][kept].tolist(), places, self.values[unit][kept].tolist(), strict=True)
         return [(picture, row, column, value) for picture, (row, column), value in pairs]
