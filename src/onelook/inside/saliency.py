@@ -23,9 +23,9 @@ from onelook.inside.asked import Asked
 from onelook.inside.rectifiers import Rectified
 
 Method = Literal["hirescam", "gradcam", "integrated_gradients", "occlusion", "guided"]
-STEPS = 32  # of integrated gradients
+STEPS = 16  # of integrated gradients; with 32 maps are not better by deletion (docs/diary.md)
 AT_ONCE = 8 * 224 * 224  # pixels of the pictures that go through at once: memory does not grow with the input's size
-HIDDEN, SLIDE = 7, 13  # the hidden square's side and how far it slides: parts of the side of a square as large as the input
+HIDDEN, SLIDE = 7, 10  # the hidden square's side and how far it slides: parts of the side of a square as large as the input
 GRID = 28  # cells of the longer side to which maps of pixels are averaged: of single pixels nobody can read a map
 
 
