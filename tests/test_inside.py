@@ -36,7 +36,7 @@ def model() -> Model:
 def inputs(model: Model, path: Path) -> tuple[Tensor, object]:
     extractor = model.extractor(model.geometry_of("imagenet"))
     (pixels,) = extractor.decode(path, *read_bytes(path))
-    return extractor.input(pixels)[None], pixels.placement
+    return extractor.input([pixels]), pixels.placement
 
 
 @pytest.mark.parametrize("layer", ["stride8", "blocks.3.1"])

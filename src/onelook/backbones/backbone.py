@@ -100,9 +100,14 @@ class Backbone(nn.Module):
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """RGB bytes (..., 3, H, W) -> float32 as these weights expect them."""
-        mean = torch.tensor(self.preprocess.mean).view(3, 1, 1) * 255
-        std = torch.tensor(self.preprocess.std).view(3, 1, 1) * 255
-        return (pixels.float() - mean) / std
+        mean, deviation = self.colours
+        return (pixels.float() - mean) / deviation
+
+    @property
+    def colours(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (3, 1, 1) of red, green and blue bytes by which these weights expect them normalised."""
+        mean, deviation = (torch.tensor(three).view(3, 1, 1) * 255 for three in (self.preprocess.mean, self.preprocess.std))
+        return mean, deviation
 
     @property
     def stage_names(self) -> tuple[str, ...]:

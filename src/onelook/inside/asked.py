@@ -138,7 +138,7 @@ def ask(model: Model, name: str, path: Path, about: str | None = None, other: Pa
 
 def _input(extractor: Extractor, path: Path) -> tuple[Pixels, Tensor]:
     (pixels,) = extractor.decode(path, *read_bytes(path))
-    return pixels, extractor.input(pixels)[None]
+    return pixels, extractor.input([pixels])
 
 
 def _way(extractor: Extractor, head: AnyHead, pixels: Pixels) -> Way:

@@ -86,7 +86,7 @@ def _reconstructions(extractor: Extractor, layer: Layer, unit: Unit, rule: Rule)
     found: dict[int, Reconstruction] = {}
     for size in {one.placement.input for one in pixels}:
         mine = [number for number, one in enumerate(pixels) if one.placement.input == size]
-        x = torch.stack([extractor.input(pixels[number]) for number in mine]).to(extractor.backbone.device)
+        x = extractor.input([pixels[number] for number in mine]).to(extractor.backbone.device)
         backs = send_back(extractor.backbone, layer, x, unit.unit, [unit.patches[number].place for number in mine], rule).cpu()
         found |= {number: _cut(unit.patches[number], pixels[number], back, rule) for number, back in zip(mine, backs, strict=True)}
     return [found[number] for number in range(len(pixels))]

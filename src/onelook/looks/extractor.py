@@ -12,7 +12,6 @@ from typing import Generic, TypeVar
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
 from onelook.backbones.backbone import Backbone
 from onelook.backbones.engines import Engine
@@ -124,7 +123,7 @@ class Extractor:
     @torch.inference_mode()
     def look(self, batch: Sequence[Pixels], needs: Needs) -> Look:
         """One look at pictures that share an input size; each picture's part does not depend on the others."""
-        x = torch.stack([self.input(pixels) for pixels in batch])
+        x = self.input(batch)
         placements = tuple(pixels.placement for pixels in batch)
         regions = torch.stack([selective_search(pixels.content, needs.regions) for pixels in batch]) if needs.regions else None
         if set(needs.maps) <= {PIXELS} and not needs.pooled and not needs.embedding:  # nothing of the network: it is brought by a tail
@@ -133,12 +132,14 @@ class Extractor:
         found = look_from(x.to(outputs[0].device), outputs, self.backbone.strides, placements, needs, self.engine.embed)
         return replace(found, regions=regions).to("cpu")  # where heads are
 
-    def input(self, pixels: Pixels) -> Tensor:
-        """What the network reads (3, H, W): normalised, filled up to the input's size."""
-        normal = self.backbone.normalize(pixels.content)
-        right = pixels.placement.input[0] - normal.shape[2]
-        below = pixels.placement.input[1] - normal.shape[1]
-        return functional.pad(normal, (0, right, 0, below)) if right or below else normal
+    def input(self, batch: Sequence[Pixels]) -> Tensor:
+        """What the network reads of pictures that share an input size (B, 3, H, W): normalised, filled up with zeros."""
+        wide, high = batch[0].placement.input
+        mean, deviation = self.backbone.colours
+        x = mean.expand(len(batch), 3, high, wide).clone()
+        for row, pixels in zip(x, batch, strict=True):
+            row[:, : pixels.content.shape[1], : pixels.content.shape[2]] = pixels.content
+        return x.sub_(mean).div_(deviation)
 
 
 class Batcher(Generic[Item]):
