@@ -128,41 +128,53 @@ class TestFineTuned:
             assert not torch.allclose(maps[3], shared[3])
         assert own.fingerprint != backbone.fingerprint
 
-    def test_commands_look_into_it(self, run: Run, photos: Path, tmp_path: Path) -> None:
-        """Frozen against fine-tuned, from files: stages before the cut are the same, those behind it are not."""
+    @pytest.fixture
+    def both_file(self, run: Run, photos: Path, tmp_path: Path) -> Path:
+        """A file with a frozen head and one with stages of its own behind stride 8."""
         file = tmp_path / "both.onelook"
         base = ("train", photos, "--model", file, "-q")
         assert run(*base, "--name", "frozen", "--freeze", "all")[0] == 0
-        alone, head = open_network(str(file))
-        assert head == "frozen"
-        assert network_of(alone, head).backbone.fingerprint == alone.backbone.fingerprint
         assert run(*base, "--name", "tuned", "--freeze", "stride8", "--epochs", 1, "--size", 128)[0] == 0
-        shared, head = open_network(str(file))
+        return file
+
+    def test_the_network_that_a_head_reads(self, run: Run, photos: Path, both_file: Path, tmp_path: Path) -> None:
+        """Frozen against fine-tuned, from files: stages before the cut are the same, those behind it are not."""
+        shared, head = open_network(str(both_file))
         assert head is None
         assert network_of(shared, head) is shared
-        tuned = network_of(*open_network(f"{file}:tuned"))
+        tuned = network_of(*open_network(f"{both_file}:tuned"))
         assert tuned.geometry_of("").size == 128
         assert tuned.backbone.fingerprint != shared.backbone.fingerprint
-        words = ("anatomy", f"{file}:frozen", "--beside", f"{file}:tuned", "--over", photos)
-        code, text, err = run(*words, "--json", "--report", tmp_path / "page")
+        code, text, err = run("anatomy", "efficientnet_lite0", "--beside", f"{both_file}:tuned", "--over", photos, "--json")
         assert code == 0, err
         found = json.loads(text)
         assert set(found["stages"]) == {f"stride{stride}" for stride in shared.backbone.strides}
         assert found["first"][0]["filters"] == found["first"][1]["filters"]
-        page = (tmp_path / "page" / "index.html").read_text()
-        assert "stride32: what excites the units" in page
-        assert page.count('alt="reconstructions"') == 2 * len(shared.backbone.strides)
-        assert "Why they answer so" in page
-        code, text, _ = run("anatomy", "efficientnet_lite0", "--beside", f"{file}:tuned", "--over", photos, "--json")
-        bare = json.loads(text)["stages"]  # looks as the head does: before the cut there is nothing between them
+        bare = found["stages"]  # looks as the head does: before the cut there is nothing between them
         assert bare["stride8"]["stages"][0] == bare["stride8"]["stages"][1]
         assert bare["stride8"]["alike"] == pytest.approx(1, abs=1e-6)
         assert bare["stride16"]["alike"] < 0.9999
-        code, text, _ = run("patches", f"{file}:tuned", photos, "--layer", "stride32", "--json")
+        code, text, _ = run("patches", f"{both_file}:tuned", photos, "--layer", "stride32", "--json")
         ours = json.loads(text)["units"][0]["pictures"][0]["value"]
         assert ours == pytest.approx(patches(tuned, list(find_pictures([photos])), "stride32", units=[0]).units[0].patches[0].value)
-        assert run("anatomy", f"{file}:tuned", "--json")[0] == 0
-        assert run("filters", f"{file}:tuned", f"{file}:frozen", "--out", tmp_path / "f.png")[0] == 0
+        assert run("anatomy", f"{both_file}:tuned", "--json")[0] == 0
+        assert run("filters", f"{both_file}:tuned", f"{both_file}:frozen", "--out", tmp_path / "f.png")[0] == 0
+        assert run("head", "remove", both_file, "tuned")[0] == 0
+        alone, head = open_network(str(both_file))
+        assert head == "frozen"
+        assert network_of(alone, head).backbone.fingerprint == alone.backbone.fingerprint
+
+    @pytest.mark.slow
+    def test_the_page_shows_filters_regions_reconstructions_and_reasons(self, run: Run, photos: Path, both_file: Path) -> None:
+        page = both_file.with_name("page")
+        words = ("anatomy", f"{both_file}:frozen", "--beside", f"{both_file}:tuned", "--over", photos, "-q", "--report", page)
+        assert run(*words)[0] == 0
+        text = (page / "index.html").read_text()
+        stages = [f"stride{stride}" for stride in (2, 4, 8, 16, 32)]
+        assert all(f"{stage}: what excites the units" in text for stage in stages)
+        assert text.count('alt="patches"') == text.count('alt="reconstructions"') == 2 * len(stages)
+        assert text.count('alt="filters"') == 1
+        assert "Why they answer so" in text
 
     def test_mistakes(self, run: Run, photos: Path, tmp_path: Path, kind_file: Path) -> None:
         code, _, err = run("anatomy", "lenet5", "--beside", "alexnet")
