@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from onelook import Model
-from onelook.backbones.backbone import architecture
+from onelook.backbones.by_name import architecture
 from onelook.backbones.nets.lenet5 import lenet5
 from onelook.inside.anatomy import Layer, anatomy, anatomy_of, anatomy_of_model
 from onelook.inside.trace import trace

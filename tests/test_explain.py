@@ -13,7 +13,8 @@ from torch import nn
 from onelook import Model, read
 from onelook.cli import main
 from onelook.errors import HeadError
-from onelook.inside import explain as explain_module
+from onelook.inside import saliency
+from onelook.inside import trust as trust_module
 from onelook.inside.asked import Asked, ask
 from onelook.inside.explain import explain
 from onelook.inside.over import explain_over
@@ -60,7 +61,7 @@ def test_gradcam_against_captum(model: Model, photo: Path, head: str) -> None:
     place = model.backbone.strides.index(stride)
     stage = model.backbone.stages[place] if head == "kind" else model.head(head).tails[0].stages[0]
     theirs = LayerGradCam(Whole(), stage).attribute(asked.x.requires_grad_(), relu_attributions=True)
-    ours = explain_module.speaking_for(METHODS["gradcam"](asked, stride), asked.x)
+    ours = saliency.speaking_for(METHODS["gradcam"](asked, stride), asked.x)
     theirs = theirs.detach()
     expected = nn.functional.interpolate(theirs, size=asked.x.shape[2:], mode="bilinear")[0, 0]
     assert float((ours - expected).abs().max()) <= 2e-3 * float(expected.abs().max())
@@ -119,15 +120,15 @@ def test_memory_does_not_grow_with_the_input(model: Model, photo: Path, monkeypa
     """With room for three pictures no more go through at once, and the maps and curves stay the same."""
     asked = ask(model, "kind", photo)
     usual = {method: METHODS[method](asked, 32) for method in ("integrated_gradients", "occlusion")}
-    curves = explain_module._curves(asked, usual["occlusion"][::8, ::8])
-    monkeypatch.setattr(explain_module, "AT_ONCE", 3 * asked.x[0, 0].numel())
+    curves = trust_module._curves(asked, usual["occlusion"][::8, ::8])
+    monkeypatch.setattr(saliency, "AT_ONCE", 3 * asked.x[0, 0].numel())
     seen: list[int] = []
     for name in ("__call__", "quick"):
         true = getattr(Asked, name)
         monkeypatch.setattr(Asked, name, lambda self, x, true=true: (seen.append(len(x)), true(self, x))[1])
     for method, expected in usual.items():
         torch.testing.assert_close(METHODS[method](asked, 32), expected, rtol=1e-3, atol=1e-4)
-    found = explain_module._curves(asked, usual["occlusion"][::8, ::8])
+    found = trust_module._curves(asked, usual["occlusion"][::8, ::8])
     assert (found is None) == (curves is None)
     assert found is None or found.deletion == pytest.approx(curves.deletion, abs=1e-3)
     assert max(seen) == 6  # twice as many where no gradients are kept

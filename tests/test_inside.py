@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from onelook import Backbone, Model
-from onelook.backbones.backbone import architecture
+from onelook.backbones.by_name import architecture
 from onelook.cli import main
 from onelook.data.pictures import find_pictures, read_bytes
 from onelook.errors import HeadError

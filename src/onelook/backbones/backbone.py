@@ -7,42 +7,20 @@ after the other, give the tensor that the network's own ``forward_features`` giv
     python -c "from onelook import Backbone; print(Backbone.load().summary())"
 """
 
-import difflib
 import json
-import math
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from onelook.backbones import weights
-from onelook.backbones.nets import NETS
-from onelook.backbones.weights import DEFAULT_BACKBONE, PACKAGED, Preprocess, Source
-from onelook.errors import BackboneError
-from onelook.facts import Facts
+from onelook.backbones.by_name import build
+from onelook.backbones.cut import cut_into_stages, cuttable
+from onelook.backbones.weights import DEFAULT_BACKBONE, Preprocess, Source
 from onelook.geometry.placement import PIXELS, Geometry
-
-
-class CutNetwork(Protocol):
-    """What is asked of a network that is to be cut: timm's verbs, which ``onelook.backbones.nets`` have too."""
-
-    num_features: int
-    pretrained_cfg: Facts
-
-    def forward_features(self, x: Tensor) -> Tensor: ...
-    def forward_head(self, x: Tensor, pre_logits: bool) -> Tensor: ...
-    def get_classifier(self) -> nn.Module: ...
-    def reset_classifier(self, num_classes: int) -> None: ...
-
-
-def cuttable(network: nn.Module) -> CutNetwork:
-    """A network as one that can be asked for its parts."""
-    return cast(CutNetwork, network)
 
 
 class Backbone(nn.Module):
@@ -59,7 +37,7 @@ class Backbone(nn.Module):
         self.preprocess = preprocess
         self.source = source
         self.network = network.eval().requires_grad_(False)
-        cut = _cut(name, network, preprocess.size)
+        cut = cut_into_stages(name, network, preprocess.size)
         self.stages = nn.ModuleList([nn.Sequential(*pieces) for pieces in cut.stages])
         self.strides = cut.strides
         self.channels = cut.channels
@@ -75,7 +53,7 @@ class Backbone(nn.Module):
         ever published. Raises BackboneError
         for an unknown name or a network that is no CNN, WeightsMissing where weights cannot be had.
         """
-        network, preprocess, source = _build(name, None if weights_file is None else Path(weights_file))
+        network, preprocess, source = build(name, None if weights_file is None else Path(weights_file))
         return Backbone(name, network, preprocess, source)
 
     def run(self, x: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
@@ -184,160 +162,3 @@ class Backbone(nn.Module):
             f"{self.name} {{{maps}}}, embedding {self.embedding_size}, {self.parameter_count() / 1e6:.1f} M parameters, "
             f"weights: {self.source.name} ({self.source.licence}), fingerprint {self.fingerprint}"
         )
-
-
-@dataclass(frozen=True)
-class _Cut:
-    stages: list[list[nn.Module]]
-    strides: tuple[int, ...]
-    channels: dict[int, int]
-    embedding_size: int
-    can_split: bool
-
-
-@torch.inference_mode()
-def _cut(name: str, network: nn.Module, size: int) -> _Cut:
-    """Cut a network where its maps halve, after checking that its children in a row are its ``forward_features``."""
-    whole = cuttable(network)
-    probe = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
-    final = whole.forward_features(probe)
-    if not isinstance(final, Tensor) or final.ndim != 4 or final.shape[1] != whole.num_features:
-        raise BackboneError(f"{name} does not end in one map (B, C, H, W); onelook reads CNNs such as resnet50 or convnext_tiny")
-    pieces, outputs = _pieces_in_a_row(network, probe, final)
-    embedding_size = int(whole.forward_head(final, pre_logits=True).shape[1])
-    if not pieces:
-        stride = _stride(size, final)
-        return _Cut([[_Features(network)]], (stride,), {stride: int(final.shape[1])}, embedding_size, False)
-    last_map = _last_map(network, [piece for piece, _ in pieces])
-    ends: dict[int, int] = {}
-    for index, output in enumerate(outputs[: last_map + 1]):
-        stride = _stride(size, output)
-        if stride > 1:
-            ends[stride] = index
-    strides = tuple(sorted(ends))
-    if [ends[stride] for stride in strides] != sorted(ends.values()):
-        raise BackboneError(f"{name} does not halve its maps one after the other; it cannot be cut into stages")
-    modules = [module for _, module in pieces]
-    starts = [0, *(ends[stride] + 1 for stride in strides)]
-    stages = [modules[start:stop] for start, stop in zip(starts, [*starts[1:], len(modules)], strict=True)]
-    if not any(True for module in stages[-1] for _ in module.state_dict()):  # nothing behind the last map but identities
-        stages = [*stages[:-2], stages[-2] + stages[-1]]
-    channels = {stride: int(outputs[ends[stride]].shape[1]) for stride in strides}
-    return _Cut(stages, strides, channels, embedding_size, True)
-
-
-def _pieces_in_a_row(network: nn.Module, probe: Tensor, final: Tensor) -> tuple[list[tuple[str, nn.Module]], list[Tensor]]:
-    """The children (containers opened once) that reproduce ``final``, with their outputs; else nothing."""
-    children: list[tuple[str, nn.Module]] = []
-    for name, module in network.named_children():
-        if isinstance(module, nn.Sequential):
-            children += [(f"{name}.{inner}", piece) for inner, piece in module.named_children()]
-        else:
-            children.append((name, module))
-    x, outputs = probe, []
-    for index, (_, module) in enumerate(children):
-        try:
-            x = module(x.clone())  # in-place activations must not reach into the stored output
-        except (RuntimeError, TypeError, NotImplementedError, ValueError):
-            break
-        if not isinstance(x, Tensor) or x.ndim != 4:
-            break
-        outputs.append(x.clone())
-        if _same(x, final):  # the first that does: what follows may be the identity at this size only (AlexNet's adaptive pool)
-            return children[: index + 1], outputs
-    return [], []
-
-
-def _same(ours: Tensor, theirs: Tensor) -> bool:
-    """Equal but for the last bits, in which two runs of one convolution may differ with the alignment of memory."""
-    return ours.shape == theirs.shape and float((ours - theirs).abs().max()) <= 1e-5 * float(theirs.abs().max())
-
-
-def _last_map(network: nn.Module, names: list[str]) -> int:
-    """The index of the piece that makes the last map that timm publishes; the last piece where it publishes none."""
-    published = getattr(network, "feature_info", None)
-    if published:
-        module = published[-1]["module"]
-        if module in names:
-            return names.index(module)
-        inside = [index for index, name in enumerate(names) if name.startswith(module + ".")]
-        if inside:
-            return inside[-1]
-    return len(names) - 1
-
-
-def _stride(size: int, output: Tensor) -> int:
-    return int(2 ** round(math.log2(size / output.shape[-1])))
-
-
-class _Features(nn.Module):
-    """A network that cannot be split, as one stage."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        return cuttable(self.network).forward_features(x)
-
-
-def _build(name: str, weights_file: Path | None) -> tuple[nn.Module, Preprocess, Source]:
-    """The network, its preprocessing and where its weights came from."""
-    if name in PACKAGED:
-        network = _timm(f"tf_{name}")
-        path = weights_file or weights.packaged(name)
-        weights.load_weights(network, weights.read_state(path), str(path))
-        kind = "file" if weights_file else "package"
-        licence = "not stated" if weights_file else "Apache-2.0"
-        return network, _timm_preprocess(network), Source(kind, path.name, licence, path.stat().st_size)
-    random, name = name.startswith("random:"), name.removeprefix("random:")
-    network, preprocess, pretrained, licence = _architecture(f"tf_{name}" if name in PACKAGED else name)
-    if weights_file and not random:
-        weights.load_weights(network, weights.read_state(weights_file), str(weights_file))
-        return network, preprocess, Source("file", weights_file.name, "not stated", weights_file.stat().st_size)
-    if random or pretrained is None:
-        return network, preprocess, Source("random", "random", "none")
-    size = sum(value.numel() * value.element_size() for value in network.state_dict().values())
-    repository = getattr(network, "pretrained_cfg", {}).get("hf_hub_id")
-    network = weights.from_hub(name, repository, pretrained, size, licence)
-    return network, preprocess, Source("hub", repository or name, licence, size)
-
-
-def architecture(name: str) -> tuple[nn.Module, Preprocess]:
-    """A network by its name, with starting weights, and what pixels it expects; whether or not it can be cut. Raises BackboneError."""
-    name = name.removeprefix("random:")
-    network, preprocess, _, _ = _architecture(f"tf_{name}" if name in PACKAGED else name)
-    return network, preprocess
-
-
-def _architecture(name: str) -> tuple[nn.Module, Preprocess, Callable[[], nn.Module] | None, str]:
-    """A network with starting weights, its preprocessing, how to get it with published weights (None: there are none), their licence."""
-    if name in NETS:
-        net = NETS[name]
-        return net.build(), net.preprocess, net.pretrained, net.licence
-    network = _timm(name)
-    facts: Facts = getattr(network, "pretrained_cfg", {})
-    return network, _timm_preprocess(network), lambda: _timm(name, pretrained=True), facts.get("license") or "not stated"
-
-
-def _timm(name: str, *, pretrained: bool = False) -> nn.Module:
-    import timm
-
-    architecture = name.split(".")[0]
-    if not timm.is_model(architecture):
-        known = [*PACKAGED, *NETS, *timm.list_models()]
-        near = difflib.get_close_matches(architecture, known, 3) or ["resnet50", "convnext_tiny", DEFAULT_BACKBONE]
-        raise BackboneError(f"backbone {name!r} is unknown; did you mean {', '.join(near)}?")
-    network: nn.Module = timm.create_model(name, pretrained=pretrained)
-    return network
-
-
-def _timm_preprocess(network: nn.Module) -> Preprocess:
-    facts = cuttable(network).pretrained_cfg
-    return Preprocess(
-        int(facts["input_size"][-1]),
-        tuple(facts["mean"]),
-        tuple(facts["std"]),
-        str(facts["interpolation"]),
-        float(facts["crop_pct"]),
-    )

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from onelook.answers.answer import Answer
-from onelook.backbones.backbone import Backbone, cuttable
+from onelook.backbones.backbone import Backbone
 from onelook.backbones.bfloat16 import bfloat16_autocast
+from onelook.backbones.cut import cuttable
 from onelook.backbones.depthwise import with_fast_gradients
 from onelook.backbones.layout import channels_last
 from onelook.errors import BackboneError

@@ -14,7 +14,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from onelook.backbones.backbone import architecture
+from onelook.backbones.by_name import architecture
 from onelook.facts import Facts
 from onelook.inside.receptive_field import Field
 from onelook.inside.trace import Step, trace
