@@ -59,8 +59,9 @@ def anatomy(
     if report is not None:
         from onelook.report.inside import write_anatomy
 
-        stages = [] if inner is None else [f"stride{stride}" for stride in inner.backbone.strides]
-        seen = _seen(inner, stages, over, SENT_BACK, quiet) if inner is not None and over is not None else ()
+        seen: list[Seen] = []
+        if inner is not None and over is not None:
+            seen = _seen(inner, [f"stride{stride}" for stride in inner.backbone.strides], over, SENT_BACK, quiet)
         write_anatomy(report, found, seen, becomes, _why(model, head, picture, over) if model is not None else ())
     elif becomes:
         from onelook.answers.canvas import save_picture

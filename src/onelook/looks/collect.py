@@ -73,26 +73,8 @@ def collect(
     batcher: Batcher[Pixels] = Batcher(BATCH)
     looked = 0
 
-    def prepare(path: Path) -> tuple[Path, str, list[Pixels]] | Refused:
-        try:
-            content, digest = read_bytes(path)
-            rows = [(digest, number) for number in range(view_count)]
-            store.check(rows, store.key.needs)
-            wanted = [number for _, number in store.missing(rows)]
-            if not store.kinds:  # nothing is kept: see now whether the picture can be read at all
-                open_picture(path, content=content, at_least=extractor.geometry.size)
-            return path, digest, extractor.decode(path, content, digest, wanted, recipe, store.key.seed) if wanted else []
-        except PictureError as error:
-            return Refused(path, str(error))
-
-    def write(batch: list[Pixels]) -> None:
-        fresh = {pixels.row: pixels for pixels in batch}
-        todo = [fresh[row] for row in store.missing(list(fresh))]
-        if todo:
-            store.append([pixels.row for pixels in todo], extractor.look(todo, store.key.needs))
-
     with progress.task("looking", len(unique)) as advance:
-        results = ahead(prepare, unique)
+        results = ahead(lambda path: _decoded(extractor, store, recipe, path, view_count), unique)
         for done, result in enumerate(results):
             if deadline.passed() and len(digests) >= LEAST_LOOKED:
                 left = unique[done:]
@@ -108,12 +90,34 @@ def collect(
                 for pixels in views:
                     batch = batcher.add(pixels, pixels.placement.input)
                     if batch:
-                        write(batch)
+                        _look_and_keep(extractor, store, batch)
                 view_count = _views_in_time(view_count, done + 1, len(unique), looked, time.perf_counter() - begun, deadline)
             advance()
         for batch in batcher.rest():
-            write(sorted(batch, key=lambda pixels: pixels.placement.content))
+            _look_and_keep(extractor, store, batch)
     return Collected(digests, tuple(refused), view_count, time.perf_counter() - begun, looked, tuple(left))
+
+
+def _decoded(extractor: Extractor, store: FeatureStore, recipe: Recipe, path: Path, views: int) -> tuple[Path, str, list[Pixels]] | Refused:
+    """A picture with its content hash and those of its views that the store lacks, or why it cannot be read."""
+    try:
+        content, digest = read_bytes(path)
+        rows = [(digest, number) for number in range(views)]
+        store.check(rows, store.key.needs)
+        wanted = [number for _, number in store.missing(rows)]
+        if not store.kinds:  # nothing is kept: see now whether the picture can be read at all
+            open_picture(path, content=content, at_least=extractor.geometry.size)
+        return path, digest, extractor.decode(path, content, digest, wanted, recipe, store.key.seed) if wanted else []
+    except PictureError as error:
+        return Refused(path, str(error))
+
+
+def _look_and_keep(extractor: Extractor, store: FeatureStore, batch: Sequence[Pixels]) -> None:
+    """Look at views of one input size; pictures of equal content are looked at once."""
+    fresh = {pixels.row: pixels for pixels in batch}
+    todo = [fresh[row] for row in store.missing(list(fresh))]
+    if todo:
+        store.append([pixels.row for pixels in todo], extractor.look(todo, store.key.needs))
 
 
 def _fitting_views(extractor: Extractor, store: FeatureStore, paths: Sequence[Path], view_count: int, progress: Progress) -> int:

@@ -27,7 +27,7 @@ from onelook.inside.patches import Patch, Patches, Unit
 from onelook.metrics.judge import Table
 from onelook.report.page import Picture, Section, shown, write_page
 
-Seen = tuple[Patches, Sequence[tuple[Unit, Sequence[Reconstruction]]]]  # of a layer what excites its units, and made some of them active
+Seen = tuple[Patches, Sequence[tuple[Unit, Sequence[Reconstruction]]]]  # what excites a layer's units, and what made some of them active
 
 
 def write_anatomy(
