@@ -3,7 +3,7 @@
 Krizhevsky, Sutskever, Hinton 2012, "ImageNet classification with deep convolutional neural networks", sections 3.3 to 3.5
 and 5. Differs: the first convolution is padded by 2 (the paper's 224 pixels do not give its 55 x 55 maps otherwise); the
 dense layers read 6 x 6 maps, other inputs are averaged to that size; weights start as of He et al. 2015 (the paper's, normal with a
-deviation of 0.01, learn much slower: docs/diary.md). ``alexnet`` is torchvision's one-column form of 2014.
+deviation of 0.01, learn more slowly: docs/diary.md). ``alexnet`` is torchvision's one-column form of 2014.
 
     onelook info --backbone alexnet_2012
 """
